@@ -1,0 +1,207 @@
+// A device and its kernels, as the worker's runner sees them. Three faces:
+//   Load   weights are packed, pools and buffers made. All memory is allocated here; what a device
+//          cannot do is refused here with a Status, never in a step.
+//   Step   Prepare -> Run(body) -> Sample -> Collect, steps in order; nothing is allocated.
+//   Layers LayerOps, which exist only inside `body`.
+// One thread uses a backend at a time. kernels/NUMERICS.md says what every operation computes, to
+// the bit. A wrong shape or a foreign weight is a bug of the caller (CHECK).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "kernels/kv_layout.h"
+#include "kernels/step.h"
+#include "kernels/tensor.h"
+
+namespace pagoda {
+
+class Communicator;
+
+// How a linear is divided between the ranks of a group.
+enum class Partition : uint8_t {
+  kColumn,  // outputs are divided: one K-slice
+  kRow,  // inputs are divided: S K-slices, a rank computes its subtree, an all-reduce completes it
+};
+
+enum class Epilogue : uint8_t {
+  kStore,    // f32 out
+  kSiluMul,  // two parts of equal size, gate and up: silu(gate) * up, in the activation dtype
+};
+
+// y = x W^T + bias. W is the concatenation of `parts` over the output dimension (q|k|v, gate|up).
+struct LinearSpec {
+  int64_t in = 0;              // of this rank
+  DType dtype = DType::kBf16;  // of packed weights and of x: kBf16 or kF32
+  Partition partition = Partition::kColumn;
+  Epilogue epilogue = Epilogue::kStore;
+  int32_t tp_size = 1;  // ranks that divide the input; matters to kRow only
+};
+
+// Opaque, made by Backend::Pack*, used by LayerOps of the same backend.
+class LinearWeight {
+ public:
+  virtual ~LinearWeight() = default;
+  virtual int64_t in() const = 0;   // columns of x
+  virtual int64_t out() const = 0;  // columns of the result, after the epilogue
+};
+class EmbeddingWeight {
+ public:
+  virtual ~EmbeddingWeight() = default;
+};
+class NormWeight {
+ public:
+  virtual ~NormWeight() = default;
+};
+// cos and sin by absolute position.
+class RopeTable {
+ public:
+  virtual ~RopeTable() = default;
+  virtual int64_t max_position() const = 0;  // positions [0, max_position)
+};
+
+struct RopeSpec {
+  // One per rotated pair (d, d + n) of a head, n = inverse_frequencies.size(); dimensions from 2n
+  // on pass unrotated. Scaled (rope_scaling) by the caller.
+  absl::Span<const double> inverse_frequencies;
+  double attention_factor = 1;  // multiplies cos and sin (YaRN)
+  int64_t max_position = 0;
+};
+
+// The KV bytes of one KV group: `num_blocks` blocks of one layout. Block 0 is reserved: it is never
+// read or written by a step. Fresh memory is zero.
+class KvPool {
+ public:
+  virtual ~KvPool() = default;
+  virtual const KvLayout& layout() const = 0;
+  virtual int32_t num_blocks() const = 0;  // block 0 included
+  // The first byte of a block in device memory (tests and transfers).
+  virtual void* block(int32_t id) = 0;
+};
+
+struct AttentionSpec {
+  int32_t num_q_heads = 0;  // of this rank; a multiple of the pool's num_kv_heads
+  float scale = 0;          // usually head_dim^-1/2
+};
+
+// The largest step of an epoch.
+struct StepLimits {
+  int32_t max_tokens = 0;       // rows of a step
+  int32_t max_lanes = 0;        // lanes are [0, max_lanes)
+  int32_t max_logits_rows = 0;  // of a step
+  int32_t max_sample_rows = 0;  // of a step
+  int32_t max_model_len = 0;    // positions are [0, max_model_len)
+  int32_t vocab_size = 0;       // token ids are [0, vocab_size)
+};
+
+// One step on its way, owned by the backend and valid from Prepare to Collect.
+class PreparedStep {
+ public:
+  virtual ~PreparedStep() = default;
+  virtual int64_t num_rows() const = 0;  // tokens
+  virtual int64_t num_logits_rows() const = 0;
+};
+
+// The layer operations, at the grain that the fastest device fuses. Rows are the step's tokens.
+// They may run behind the caller's back (on a stream) but in order.
+class LayerOps {
+ public:
+  virtual ~LayerOps() = default;
+
+  // out f32 [rows, hidden] = the tokens' embeddings.
+  virtual void Embed(const EmbeddingWeight& weight, TensorView out) = 0;
+
+  // residual f32 [rows, hidden] += delta f32 (when given: data != nullptr), then
+  // out [rows, hidden] = RMSNorm(residual) * weight in the activation dtype.
+  virtual void AddNorm(TensorView residual,
+                       TensorView delta,
+                       const NormWeight& weight,
+                       float epsilon,
+                       TensorView out) = 0;
+
+  // x [rows, in] in the weight's dtype, out [rows, out]: f32, or x's dtype after kSiluMul.
+  virtual void Linear(TensorView x, const LinearWeight& weight, TensorView out) = 0;
+
+  // qkv f32 [rows, (num_q_heads + 2 num_kv_heads) * head_dim]. Rotates q and k, rounds q, k, v to
+  // the activation dtype, writes q to `q` [rows, num_q_heads * head_dim] and k, v of `layer` into
+  // the pool at each row's position.
+  virtual void RopeAndStoreKv(int layer,
+                              TensorView qkv,
+                              const RopeTable& rope,
+                              KvPool& pool,
+                              TensorView q) = 0;
+
+  // out [rows, num_q_heads * head_dim] = causal attention of each row over its sequence's positions
+  // up to its own, in the activation dtype. REQUIRES: the step's K and V of `layer` are stored.
+  virtual void Attention(int layer,
+                         TensorView q,
+                         KvPool& pool,
+                         const AttentionSpec& spec,
+                         TensorView out) = 0;
+
+  // out f32 [logits rows, vocabulary] = the linear over the step's logits rows of x [rows, in].
+  virtual void Logits(TensorView x, const LinearWeight& weight, TensorView out) = 0;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // ---- Load -------------------------------------------------------------------------------------
+  // Each part is [out_i, spec.in]; biases are one vector [1, out_i] per part or none at all. f32,
+  // bf16 and f16 sources are converted to spec.dtype (to bf16: nearest even). The sources are not
+  // kept.
+  virtual absl::StatusOr<std::unique_ptr<LinearWeight>> PackLinear(
+      const LinearSpec& spec,
+      absl::Span<const HostTensor> parts,
+      absl::Span<const HostTensor> biases) = 0;
+
+  // `table` [vocabulary, hidden] may be read in place: it must outlive the weight. Rows are rounded
+  // to `dtype` before they are widened to f32.
+  virtual absl::StatusOr<std::unique_ptr<EmbeddingWeight>> PackEmbedding(const HostTensor& table,
+                                                                         DType dtype) = 0;
+  // `weight` [1, hidden], kept as f32.
+  virtual absl::StatusOr<std::unique_ptr<NormWeight>> PackNorm(const HostTensor& weight) = 0;
+  virtual absl::StatusOr<std::unique_ptr<RopeTable>> MakeRopeTable(const RopeSpec& spec) = 0;
+  virtual absl::StatusOr<std::unique_ptr<KvPool>> MakeKvPool(const KvLayout& layout,
+                                                             int32_t num_blocks) = 0;
+  virtual absl::StatusOr<std::unique_ptr<Communicator>> MakeCommunicator(int rank, int size) = 0;
+
+  // Starts an epoch, after all weights are packed: lays out lanes and the kernels' own memory for
+  // steps within `limits`. Activations, lane tokens and prepared steps of the epoch before are
+  // gone.
+  virtual absl::Status Configure(const StepLimits& limits) = 0;
+  // An activation buffer [rows, cols], zeroed, alive until the next Configure.
+  virtual absl::StatusOr<TensorView> NewActivation(DType dtype, int64_t rows, int64_t cols) = 0;
+
+  // ---- Step -------------------------------------------------------------------------------------
+  // The lane's last token as the host knows it (after a bind); `CopyLaneToken` is for forks.
+  virtual void SetLaneToken(int32_t lane, int32_t token) = 0;
+  virtual void CopyLaneToken(int32_t from, int32_t to) = 0;
+
+  // Block operations take effect after the steps already run and before the next.
+  virtual void CopyBlocks(KvPool& pool, absl::Span<const BlockCopy> copies) = 0;
+  virtual void ZeroBlocks(KvPool& pool, absl::Span<const int32_t> blocks) = 0;
+
+  // Checks and uploads a step over `pool`. INVALID_ARGUMENT when a token id, lane, position, block
+  // or size is out of range; nothing has happened then.
+  virtual absl::StatusOr<PreparedStep*> Prepare(const StepInput& input, const KvPool& pool) = 0;
+
+  // Runs the forward pass: `body` is called once, on the calling thread. Its Status is returned.
+  virtual absl::Status Run(PreparedStep& step,
+                           absl::FunctionRef<absl::Status(LayerOps& ops)> body) = 0;
+
+  // Draws one token per row from `logits` f32 [logits rows, vocabulary] and makes it its lane's
+  // last token. `logits` may be overwritten.
+  virtual void Sample(PreparedStep& step, TensorView logits, absl::Span<const SampleRow> rows) = 0;
+
+  // Waits for the step's results, the only call that blocks. They are valid until the second
+  // Prepare after it; the step itself is gone.
+  virtual absl::StatusOr<const StepOutput*> Collect(PreparedStep& step) = 0;
+};
+
+}  // namespace pagoda
