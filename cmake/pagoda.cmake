@@ -1,6 +1,6 @@
 # The project's few CMake functions. A target stands for one folder: pagoda_library(worker/model …)
-# makes target pagoda_worker_model. DEPS are folders of this project and are exactly the folders whose
-# headers the target may include; LINKS are external targets.
+# makes target pagoda_worker_model. DEPS are folders of this project and are exactly the folders
+# whose headers the target may include; LINKS are external targets.
 
 option(PAGODA_INVARIANTS "Check the core's invariants after every event" OFF)
 option(PAGODA_PURE "Only targets that link neither gRPC nor Rust (ThreadSanitizer)" OFF)
@@ -53,7 +53,28 @@ function(_pagoda_links out)
   set(${out} ${links} PARENT_SCOPE)
 endfunction()
 
-# pagoda_library(FOLDER SRCS a.cc… [HDRS a.h…] [DEPS folder…] [LINKS external…]); no SRCS = header-only.
+# Library pagoda_rust_text: the project's one Rust staticlib. cargo builds it once, in build/rust,
+# for every preset (so it is never sanitised), when a target that links it is built and an input
+# changed.
+if(NOT PAGODA_PURE)
+  set(rust_crate ${PROJECT_SOURCE_DIR}/coordinator/text/rust)
+  set(rust_archive ${PROJECT_SOURCE_DIR}/build/rust/release/libpagoda_text.a)
+  set(rust_script ${PROJECT_SOURCE_DIR}/scripts/rust.sh)
+  file(GLOB_RECURSE rust_sources CONFIGURE_DEPENDS ${rust_crate}/src/*.rs)
+  add_custom_command(
+    OUTPUT ${rust_archive}
+    COMMAND ${rust_script}
+    DEPENDS ${rust_script} ${rust_crate}/Cargo.toml ${rust_crate}/Cargo.lock ${rust_sources}
+    COMMENT "Building the Rust library (once for all presets)"
+    VERBATIM)
+  add_custom_target(pagoda_rust_text_build DEPENDS ${rust_archive})
+  add_library(pagoda_rust_text STATIC IMPORTED GLOBAL)
+  set_target_properties(pagoda_rust_text PROPERTIES IMPORTED_LOCATION ${rust_archive})
+  target_link_libraries(pagoda_rust_text INTERFACE Threads::Threads ${CMAKE_DL_LIBS} m)
+  add_dependencies(pagoda_rust_text pagoda_rust_text_build)
+endif()
+
+# pagoda_library(FOLDER SRCS a.cc… [HDRS a.h…] [DEPS folder…] [LINKS external…]); no SRCS = headers.
 function(pagoda_library folder)
   cmake_parse_arguments(ARG "" "" "SRCS;HDRS;DEPS;LINKS" ${ARGN})
   _pagoda_target_name(${folder} name)
@@ -75,12 +96,14 @@ function(pagoda_binary name)
   target_link_libraries(${name} PRIVATE ${deps} ${ARG_LINKS} pagoda_options)
 endfunction()
 
-# pagoda_test(NAME SRCS… DEPS… [LINKS…] [LABELS…] [TIMEOUT seconds]): one GoogleTest program, one ctest entry.
+# pagoda_test(NAME SRCS… DEPS… [LINKS…] [LABELS…] [TIMEOUT seconds]): one GoogleTest program, one
+# ctest entry.
 function(pagoda_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SRCS;DEPS;LINKS;LABELS" ${ARGN})
   _pagoda_links(deps ${ARG_DEPS})
   add_executable(${name} ${ARG_SRCS})
-  target_link_libraries(${name} PRIVATE ${deps} ${ARG_LINKS} pagoda_options GTest::gtest GTest::gmock GTest::gtest_main)
+  target_link_libraries(${name} PRIVATE ${deps} ${ARG_LINKS} pagoda_options
+                        GTest::gtest GTest::gmock GTest::gtest_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
   if(NOT ARG_TIMEOUT)
@@ -91,6 +114,9 @@ function(pagoda_test name)
     set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}")
   endif()
 endfunction()
+
+# Target generated: every generated file, without compiling any (for clang-tidy).
+add_custom_target(generated)
 
 # pagoda_proto(FOLDER PROTOS a.proto… [GRPC]): C++ from .proto files into build/<preset>/gen.
 function(pagoda_proto folder)
@@ -105,16 +131,20 @@ function(pagoda_proto folder)
     set(args --cpp_out=${gen})
     if(ARG_GRPC)
       list(APPEND outs ${gen}/${stem}.grpc.pb.cc ${gen}/${stem}.grpc.pb.h)
-      list(APPEND args --grpc_out=${gen} --plugin=protoc-gen-grpc=$<TARGET_FILE:gRPC::grpc_cpp_plugin>)
+      list(APPEND args --grpc_out=${gen}
+           --plugin=protoc-gen-grpc=$<TARGET_FILE:gRPC::grpc_cpp_plugin>)
     endif()
     add_custom_command(
       OUTPUT ${outs}
       COMMAND ${CMAKE_COMMAND} -E make_directory ${gen}
-      COMMAND protobuf::protoc -I ${PROJECT_SOURCE_DIR} ${args} ${PROJECT_SOURCE_DIR}/${folder}/${proto}
+      COMMAND protobuf::protoc -I ${PROJECT_SOURCE_DIR} ${args}
+              ${PROJECT_SOURCE_DIR}/${folder}/${proto}
       DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/${proto}
       VERBATIM)
     list(APPEND srcs ${outs})
   endforeach()
+  add_custom_target(${name}_gen DEPENDS ${srcs})
+  add_dependencies(generated ${name}_gen)
   add_library(${name} STATIC ${srcs})
   target_include_directories(${name} SYSTEM PUBLIC ${gen} ${PROJECT_SOURCE_DIR})
   target_link_libraries(${name} PUBLIC ${deps} protobuf::libprotobuf)

@@ -1,0 +1,29 @@
+# A thin front: every target is a script or a command one can run alone.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench format clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## install what is missing (Debian 12; asks sudo when not root)
+	@scripts/setup.sh
+
+demo: setup ## build the programs and run the demo
+	scripts/build.sh release pagoda pagoda-coordinator pagoda-worker
+	scripts/demo.sh
+
+test: setup ## build everything and run every test
+	scripts/test.sh
+
+check: setup ## make test, sanitizers, more seeds, mutants, format, clang-tidy (up to 50 minutes)
+	scripts/check.sh
+
+bench: setup ## build and run the benchmarks
+	scripts/build.sh release
+	scripts/bench.sh
+
+format: setup ## format the C++ sources
+	scripts/format.sh
+
+clean: ## remove everything built
+	rm -rf build
