@@ -1,5 +1,5 @@
 // Time as a dependency. An absl::Time in Pagoda is a reading of RealClock() or of a test's
-// SimulatedClock; both are safe from any thread.
+// SimulatedClock. Now() is safe from any thread; one thread at a time moves a SimulatedClock.
 #pragma once
 
 #include <atomic>

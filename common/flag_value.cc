@@ -86,37 +86,35 @@ std::string ShowBound(const Flag& flag, double bound) {
     return absl::FormatDuration(absl::Seconds(bound));
   }
   if (std::holds_alternative<ByteSize>(flag.target)) return ShowSize(static_cast<uint64_t>(bound));
-  return ShowDouble(bound);
+  if (std::holds_alternative<double*>(flag.target)) return ShowDouble(bound);
+  return absl::StrCat(static_cast<int64_t>(bound));
 }
 
 std::string Kind(const Flag& flag) {
   if (!flag.choices.empty()) return absl::StrCat("one of ", absl::StrJoin(flag.choices, ", "));
   if (std::holds_alternative<bool*>(flag.target)) return "true or false";
   if (std::holds_alternative<double*>(flag.target)) return "a finite number";
-  if (std::holds_alternative<ByteSize>(flag.target)) return "a size such as 4GiB, 512MB or 4096";
-  if (std::holds_alternative<absl::Duration*>(flag.target)) {
-    return "a duration with its unit, such as 2s or 500ms,";
-  }
-  if (std::holds_alternative<uint64_t*>(flag.target) && !flag.min)
-    return "an integer of at least 0";
+  if (std::holds_alternative<ByteSize>(flag.target)) return "a size (4GiB, 512MB, 4096)";
+  if (std::holds_alternative<absl::Duration*>(flag.target)) return "a duration (2s, 500ms)";
   return "an integer";
+}
+
+// What the type cannot express or rarely wants below zero has a bound without being told.
+std::optional<double> LowerBound(const Flag& flag) {
+  const bool natural = std::holds_alternative<absl::Duration*>(flag.target) ||
+                       std::holds_alternative<uint64_t*>(flag.target);
+  return flag.min || !natural ? flag.min : 0;
 }
 
 // "an integer from 1 to 8".
 std::string Takes(const Flag& flag) {
-  std::string takes = Kind(flag);
-  if (flag.min && flag.max) {
-    absl::StrAppend(&takes,
-                    " from ",
-                    ShowBound(flag, *flag.min),
-                    " to ",
-                    ShowBound(flag, *flag.max));
-  } else if (flag.min) {
-    absl::StrAppend(&takes, " of at least ", ShowBound(flag, *flag.min));
-  } else if (flag.max) {
-    absl::StrAppend(&takes, " of at most ", ShowBound(flag, *flag.max));
-  }
-  return takes;
+  const std::optional<double> min = LowerBound(flag);
+  const std::string from = min ? ShowBound(flag, *min) : "";
+  const std::string to = flag.max ? ShowBound(flag, *flag.max) : "";
+  if (min && flag.max) return absl::StrCat(Kind(flag), " from ", from, " to ", to);
+  if (min) return absl::StrCat(Kind(flag), " of at least ", from);
+  if (flag.max) return absl::StrCat(Kind(flag), " of at most ", to);
+  return Kind(flag);
 }
 
 absl::Status Refuse(const Flag& flag, absl::string_view text) {
@@ -137,9 +135,8 @@ double AsDouble(T value) {
 template <class T>
 absl::Status StoreInBounds(const Flag& flag, absl::string_view text, T value, T* target) {
   const double comparable = AsDouble(value);
-  double min = -std::numeric_limits<double>::infinity();
-  if constexpr (std::is_same_v<T, absl::Duration>) min = 0;
-  if (comparable < flag.min.value_or(min) || (flag.max && comparable > *flag.max)) {
+  const std::optional<double> min = LowerBound(flag);
+  if ((min && comparable < *min) || (flag.max && comparable > *flag.max)) {
     return Refuse(flag, text);
   }
   *target = value;
@@ -185,6 +182,18 @@ std::string Show(const T* value) {
 }
 
 }  // namespace
+
+bool HasTarget(const Flag& flag) {
+  return std::visit(
+      [](auto target) {
+        if constexpr (std::is_same_v<decltype(target), ByteSize>) {
+          return target.value != nullptr;
+        } else {
+          return target != nullptr;
+        }
+      },
+      flag.target);
+}
 
 bool IsBool(const Flag& flag) { return std::holds_alternative<bool*>(flag.target); }
 

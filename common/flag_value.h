@@ -9,6 +9,7 @@
 
 namespace pagoda::flags_internal {
 
+bool HasTarget(const Flag& flag);  // the pointer is not null
 bool IsBool(const Flag& flag);
 bool IsList(const Flag& flag);
 

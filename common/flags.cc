@@ -51,6 +51,7 @@ void FlagSet::Add(Flag flag) {
   CHECK(IsName(flag.name)) << flag.name;
   CHECK(!absl::StartsWith(flag.name, "no-")) << flag.name << ": --no- is how a bool is cleared";
   CHECK(Find(flag.name) == nullptr) << flag.name << ": added twice";
+  CHECK(flags_internal::HasTarget(flag)) << flag.name << ": no variable";
   CHECK(flag.choices.empty() || std::holds_alternative<std::string*>(flag.target)) << flag.name;
   std::string shown =
       flag.default_text.empty() ? flags_internal::ShowValue(flag) : flag.default_text;
@@ -143,6 +144,7 @@ absl::Status FlagSet::Unknown(absl::string_view arg) const {
   std::string message = absl::StrCat("unknown flag ", EscapeLine(name.substr(0, 200)));
   while (absl::ConsumePrefix(&name, "-")) {
   }
+  const bool negated = absl::ConsumePrefix(&name, "no-");
   const Row* nearest = nullptr;
   size_t nearest_distance = std::max<size_t>(2, name.size() / 3) + 1;
   for (const Row& row : rows_) {
@@ -154,7 +156,10 @@ absl::Status FlagSet::Unknown(absl::string_view arg) const {
       nearest_distance = distance;
     }
   }
-  if (nearest != nullptr) absl::StrAppend(&message, "; did you mean --", nearest->flag.name, "?");
+  if (nearest != nullptr) {
+    const absl::string_view no = negated && IsBool(nearest->flag) ? "no-" : "";
+    absl::StrAppend(&message, "; did you mean --", no, nearest->flag.name, "?");
+  }
   return absl::InvalidArgumentError(message);
 }
 

@@ -43,7 +43,7 @@ struct Flag {
   std::string unit{};                  // "tokens", "blocks"; shown after the default
   std::string default_text{};          // shown instead of the target's value: "from the model"
   std::vector<std::string> choices{};  // the only values of a std::string target
-  std::optional<double> min{};         // inclusive; seconds for durations, bytes for sizes
+  std::optional<double> min{};         // inclusive; seconds, bytes; durations have 0
   std::optional<double> max{};
 };
 

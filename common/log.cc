@@ -66,7 +66,7 @@ void WriteToStderr(absl::string_view line) {
     const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
     if (written > 0) {
       line.remove_prefix(static_cast<size_t>(written));
-    } else if (errno != EINTR) {
+    } else if (written == 0 || errno != EINTR) {
       return;  // nobody can be told
     }
   }
