@@ -10,6 +10,7 @@
 //   V, bf16: [block_size / 2][head_dim][2]
 //   V, f32:  [block_size / 2][head_dim / 16][2][16]
 // block_size is 8 or a multiple of 16, head_dim a multiple of 16. bf16 is stored as its bits.
+// Always inlined: files of different instruction sets include this (kernels/dtype.h).
 #pragma once
 
 #include <cstddef>
@@ -21,19 +22,19 @@ namespace pagoda::cpu {
 inline constexpr int kTileLanes = 16;
 
 // Tokens per group of K cells.
-constexpr int KGroupTokens(int block_size) {
+[[gnu::always_inline]] constexpr int KGroupTokens(int block_size) {
   return block_size < kTileLanes ? block_size : kTileLanes;
 }
 
 template <class T>
-constexpr size_t CellIndex(int lane, int parity, int lanes) {
+[[gnu::always_inline]] constexpr size_t CellIndex(int lane, int parity, int lanes) {
   static_assert(std::is_same_v<T, float> || std::is_same_v<T, uint16_t>);
   return std::is_same_v<T, float> ? parity * lanes + lane : lane * 2 + parity;
 }
 
 // The element of K at (`slot` of the tile, dimension `d`).
 template <class T>
-constexpr size_t KTileIndex(int slot, int d, int head_dim, int block_size) {
+[[gnu::always_inline]] constexpr size_t KTileIndex(int slot, int d, int head_dim, int block_size) {
   const int lanes = KGroupTokens(block_size);
   return static_cast<size_t>(slot / lanes) * lanes * head_dim + (d / 2) * 2 * lanes +
          CellIndex<T>(slot % lanes, d % 2, lanes);
@@ -41,7 +42,7 @@ constexpr size_t KTileIndex(int slot, int d, int head_dim, int block_size) {
 
 // The element of V at (`slot` of the tile, dimension `d`).
 template <class T>
-constexpr size_t VTileIndex(int slot, int d, int head_dim) {
+[[gnu::always_inline]] constexpr size_t VTileIndex(int slot, int d, int head_dim) {
   return static_cast<size_t>(slot / 2) * 2 * head_dim + (d / kTileLanes) * 2 * kTileLanes +
          CellIndex<T>(d % kTileLanes, slot % 2, kTileLanes);
 }
@@ -49,7 +50,11 @@ constexpr size_t VTileIndex(int slot, int d, int head_dim) {
 // Writes one token's K (head_dim elements) into a tile. Touches no other slot, not even to write it
 // back, so threads may store different slots of one tile at the same time.
 template <class T>
-void StoreKToken(T* tile, int slot, const T* k, int head_dim, int block_size) {
+[[gnu::always_inline]] inline void StoreKToken(T* tile,
+                                               int slot,
+                                               const T* k,
+                                               int head_dim,
+                                               int block_size) {
   const int lanes = KGroupTokens(block_size);
   T* cell = tile + KTileIndex<T>(slot, 0, head_dim, block_size);
   const size_t odd = CellIndex<T>(0, 1, lanes);
@@ -61,7 +66,7 @@ void StoreKToken(T* tile, int slot, const T* k, int head_dim, int block_size) {
 
 // Writes one token's V (head_dim elements) into a tile; as StoreKToken.
 template <class T>
-void StoreVToken(T* tile, int slot, const T* v, int head_dim) {
+[[gnu::always_inline]] inline void StoreVToken(T* tile, int slot, const T* v, int head_dim) {
   T* cell = tile + VTileIndex<T>(slot, 0, head_dim);
   const size_t step = CellIndex<T>(1, 0, kTileLanes);
   for (int d = 0; d < head_dim; d += kTileLanes, cell += 2 * kTileLanes) {
