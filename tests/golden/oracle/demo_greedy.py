@@ -77,7 +77,8 @@ CHATS = [
 # Outside the chat layout: the model tells a story from its first words, or meets what it never saw.
 RAW = [
     "Once upon a time",
-    "Nora was a calm rabbit who lived near the river. Nora had a blue letter and took it everywhere.",
+    "Nora was a calm rabbit who lived near the river. "
+    "Nora had a blue letter and took it everywhere.",
     "x",
     "0 1 2 3 4 5 6 7 8 9 " * 30,
 ]
