@@ -37,7 +37,7 @@ missing_packages() {
 
 cargo_is_new_enough() {
   local cargo version
-  cargo=$("$(dirname "$0")/rust.sh" --find-cargo) || return 1
+  cargo=$("$(dirname "$0")/rust.sh" --find-cargo 2>/dev/null) || return 1
   version=$("$cargo" --version 2>/dev/null | cut -d ' ' -f 2) || return 1
   [ "$(printf '%s\n' "$oldest_cargo" "$version" | sort -V | head -n 1)" = "$oldest_cargo" ]
 }
@@ -53,9 +53,10 @@ if [ ${#missing[@]} -eq 0 ]; then
   exit 0
 fi
 
-echo "setup: refreshing the package lists"
+echo "setup: missing: ${missing[*]}"
+echo "setup: apt-get update"
 as_root apt-get -qq update || fail "apt-get update failed"
-echo "setup: installing ${missing[*]}"
+echo "setup: apt-get install"
 as_root env DEBIAN_FRONTEND=noninteractive \
   apt-get -qq install --no-install-recommends "${missing[@]}" >/dev/null ||
   fail "apt-get install failed"

@@ -15,8 +15,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 CLEAN = {
     ".gitignore": "/build/\n__pycache__/\n",
-    "CMakeLists.txt": "foreach(folder common kernels)\n  add_subdirectory(${folder})\nendforeach()\n"
-                      "add_subdirectory(proto)\nadd_subdirectory(worker)\nadd_subdirectory(tests)\n",
+    "CMakeLists.txt": "foreach(f common kernels)\n  add_subdirectory(${f})\nendforeach()\n"
+                      "add_subdirectory(proto)\nadd_subdirectory(worker)\n"
+                      "add_subdirectory(tests)\n",
     "common/README.md": "# common\n",
     "common/CMakeLists.txt": "pagoda_library(common SRCS ids.cc HDRS ids.h LINKS absl::status)\n",
     "common/ids.h": "#pragma once\nint Next(int id);\n",
@@ -28,7 +29,7 @@ CLEAN = {
     "proto/CMakeLists.txt": "pagoda_proto(proto/pagoda/v1 PROTOS worker.proto GRPC)\n",
     "proto/pagoda/v1/worker.proto": 'syntax = "proto3";\n',
     "worker/README.md": "# worker\n",
-    "worker/CMakeLists.txt": "pagoda_binary(pagoda-worker SRCS main.cc DEPS kernels proto/pagoda/v1)\n",
+    "worker/CMakeLists.txt": "pagoda_binary(worker SRCS main.cc DEPS kernels proto/pagoda/v1)\n",
     "worker/main.cc": '#include "absl/status/status.h"\n#include "kernels/tile.h"\n'
                       '#include "proto/pagoda/v1/worker.grpc.pb.h"\nint main() { return 0; }\n',
     "tests/README.md": "# tests\n",
@@ -166,10 +167,10 @@ class SizeTest(TidyCase):
         self.assert_only("[function-lines] tests/tidy/x.py:1: f has 41 lines")
 
     def test_functions_are_found_where_braces_are_many(self):
-        text = ('namespace a {\n#define M(x) {\nclass B : public C {\n public:\n'
+        text = ("namespace a {\n#define M(x) {\nclass B : public C {\n public:\n"
                 "  B() : a_{1}, b_(2), c_{3} {\n    if (x) {\n    }\n  }\n"
-                "  template <class T, int N = (1)>\n  [[nodiscard]] T Get() const {\n    return 1;\n  }\n"
-                '  bool operator==(const B& o) const {\n    return "}" == s && c != \'{\';\n  }\n};\n'
+                "  template <class T, int N = (1)>\n  [[nodiscard]] T Get() {\n    return 1;\n  }\n"
+                "  bool operator==(B o) {\n    return \"}\" == s && c != '{';\n  }\n};\n"
                 "constexpr Row kTable[] = {\n  {f(1)},\n  {2},\n};\n"
                 "struct D {\n  int x{3};\n};\n"
                 "TEST(Pool,\n     Frees) {\n  auto f = [] {\n  };  // {\n}\n}  // namespace a\n")
