@@ -4,14 +4,24 @@
 
 #include <cstdlib>
 #include <sstream>
+#include <utility>
 
 namespace pagoda::check_internal {
+namespace {
+
+// Never freed: the process is about to end, and a plain pointer lets CHECK_EQ stand in constexpr
+// code.
+const std::string* Keep(std::string message) {
+  return std::make_unique<std::string>(std::move(message)).release();
+}
+
+}  // namespace
 
 struct Failure::Impl {
   std::ostringstream text;
 };
 
-Failure::Failure(const char* file, int line, const char* what) : impl_(new Impl) {
+Failure::Failure(const char* file, int line, const char* what) : impl_(std::make_unique<Impl>()) {
   impl_->text << file << ":" << line << ": " << what << " failed. ";
 }
 
@@ -30,7 +40,11 @@ struct ValuePair::Impl {
   std::ostringstream text;
 };
 
-ValuePair::ValuePair(const char* what) : impl_(new Impl) { impl_->text << what << " ("; }
+ValuePair::~ValuePair() = default;
+
+ValuePair::ValuePair(const char* what) : impl_(std::make_unique<Impl>()) {
+  impl_->text << what << " (";
+}
 
 std::ostream& ValuePair::first() { return impl_->text; }
 
@@ -38,11 +52,11 @@ std::ostream& ValuePair::second() { return impl_->text << " vs. "; }
 
 const std::string* ValuePair::Finish() {
   impl_->text << ")";
-  return new std::string(impl_->text.str());
+  return Keep(impl_->text.str());
 }
 
 const std::string* OkMessage(const char* what, const std::string& status) {
-  return new std::string(std::string(what) + " (" + status + ")");
+  return Keep(std::string(what) + " (" + status + ")");
 }
 
 }  // namespace pagoda::check_internal

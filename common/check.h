@@ -3,6 +3,8 @@
 // operands are evaluated once. Usable from any thread.
 #pragma once
 
+#include <cstddef>
+#include <memory>
 #include <ostream>
 #include <string>
 #include <type_traits>
@@ -46,20 +48,21 @@ class Failure {
 
  private:
   struct Impl;
-  Impl* impl_;  // never freed: the process ends
+  std::unique_ptr<Impl> impl_;
 };
 
 // Builds "what: a vs. b" through an ostream made in check.cc.
 class ValuePair {
  public:
   explicit ValuePair(const char* what);
+  ~ValuePair();
   std::ostream& first();
   std::ostream& second();
   const std::string* Finish();
 
  private:
   struct Impl;
-  Impl* impl_;
+  std::unique_ptr<Impl> impl_;
 };
 
 const std::string* OkMessage(const char* what, const std::string& status);
@@ -117,14 +120,14 @@ template <class A, class B>
 
 // Null when the comparison holds, else the message.
 template <class Comparator, class A, class B>
-inline const std::string* CheckOp(Comparator holds, const A& a, const B& b, const char* what) {
+constexpr const std::string* CheckOp(Comparator holds, const A& a, const B& b, const char* what) {
   if (holds(a, b)) [[likely]]
     return nullptr;
   return OpMessage(a, b, what);
 }
 
 template <class S>
-inline const std::string* CheckOk(const S& s, const char* what) {
+constexpr const std::string* CheckOk(const S& s, const char* what) {
   if (s.ok()) [[likely]]
     return nullptr;
   if constexpr (requires { s.status(); }) {
