@@ -22,6 +22,7 @@ TEST(BlockTable, MovesItsBlocksAndIsEmptyThen) {
   manager.Grow(&first, 3, kStep, &changes);
 
   BlockTable second = std::move(first);
+  // NOLINTNEXTLINE(bugprone-use-after-move): empty by contract
   EXPECT_TRUE(first.empty());
   EXPECT_EQ(first.tokens(), 0);
   EXPECT_EQ(manager.BlocksNeeded(first, 1), 1);
@@ -29,6 +30,7 @@ TEST(BlockTable, MovesItsBlocksAndIsEmptyThen) {
   EXPECT_EQ(second.blocks().size(), 2);
 
   first = std::move(second);
+  // NOLINTNEXTLINE(bugprone-use-after-move): empty by contract
   EXPECT_TRUE(second.empty());
   EXPECT_EQ(first.tokens(), 3);
   // The spare place in the last block moved along.

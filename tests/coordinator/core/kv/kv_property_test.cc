@@ -50,6 +50,7 @@ class RandomRun : public testing::TestWithParam<int> {
   int64_t NaiveFree() const { return num_blocks_ - static_cast<int64_t>(HeldIds().size()); }
   int64_t NaiveNeed(const std::vector<size_t>& who, const std::vector<int64_t>& tokens) const {
     std::vector<std::vector<int32_t>> mirrors;
+    mirrors.reserve(sequences_.size());
     for (const auto& s : sequences_) mirrors.push_back(s->mirror);
     int32_t fresh = 0;
     for (size_t i = 0; i < who.size(); ++i) {
