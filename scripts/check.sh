@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 
 # stage:budget in seconds on two cores; 3000 together.
 stages=(
-  test:720 debug:240 asan:780 tsan:240 sim:180 mutants:300 format:20 clang_tidy:520
+  test:720 debug:240 asan:820 tsan:240 sim:180 mutants:300 format:20 clang_tidy:480
 )
 logs=build/check
 export PAGODA_SIM_SEEDS=${PAGODA_SIM_SEEDS:-200}
