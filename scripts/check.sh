@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 
 # stage:budget in seconds on two cores; 3000 together.
 stages=(
-  test:720 debug:240 asan:820 tsan:240 sim:180 mutants:300 format:20 clang_tidy:480
+  test:720 rust:60 debug:240 asan:760 tsan:240 sim:180 mutants:300 format:20 clang_tidy:480
 )
 logs=build/check
 export PAGODA_SIM_SEEDS=${PAGODA_SIM_SEEDS:-200}
@@ -51,6 +51,8 @@ stage_sim() {
   build_debug
   run_ctest "$logs/debug" -L sim
 }
+
+stage_rust() { scripts/rust.sh --test; }
 
 stage_mutants() { tests/sim/mutants/run.sh; }
 
@@ -96,7 +98,8 @@ for stage in "${chosen[@]}"; do
     echo "check: the last lines of $log:"
     tail -n 60 "$log"
   fi
-  result+=$(sed -nE 's/^.*% tests passed, .* out of ([0-9]+)$/, \1 tests/p' "$log")
+  result+=$(sed -nE -e 's/^.*% tests passed, .* out of ([0-9]+)$/, \1 tests/p' \
+    -e 's/^test result: .* ([0-9]+) passed.*/, \1 tests/p' "$log")
   row=$(printf '%-12s %8d %8d  %s' "$stage" "$seconds" "$budget" "$result")
   echo "check: $row"
   table+=$'\n'$row

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the project's one Rust static library into build/rust, for every CMake preset.
-#   rust.sh               build/rust/release/libpagoda_text.a
-#   rust.sh --find-cargo  print the cargo that would be used
+#   rust.sh               builds build/rust/release/libpagoda_text.a
+#   rust.sh --test        runs the library's own tests
+#   rust.sh --find-cargo  prints the cargo that would be used
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,8 +22,12 @@ fi
 
 crate=coordinator/text/rust
 archive=build/rust/release/libpagoda_text.a
-CARGO_TARGET_DIR=build/rust "$cargo" build --quiet --release --locked \
-  --manifest-path "$crate/Cargo.toml"
+options=(--release --locked --manifest-path "$crate/Cargo.toml")
+export CARGO_TARGET_DIR=build/rust
+if [ "${1:-}" = --test ]; then
+  exec "$cargo" test "${options[@]}"
+fi
+"$cargo" build --quiet "${options[@]}"
 # cargo leaves the archive alone when an input changed its time but not its meaning; without a touch
 # ninja would call this script in every build.
 if [ -n "$(find "$crate" -type f -newer "$archive" -print -quit)" ]; then

@@ -192,7 +192,9 @@ class SizeTest(TidyCase):
 
     def test_too_few_test_lines_fail(self):
         self.append("common/ids.cc", "// a line\n" * 170)
-        self.assert_only("[test-lines] 9 test lines are missing")
+        self.write("worker/README.md", "# worker\n")
+        self.write("worker/src/x_test.rs", "// a line\n" * 3)
+        self.assert_only("[test-lines] 6 test lines are missing")
 
 
 class WordTest(TidyCase):
