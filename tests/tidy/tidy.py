@@ -151,26 +151,21 @@ def check_includes(tree, targets):
             listed[path].append(target)
 
     def owner(path):
-        owners = {t.folder for t in listed[path]} & libraries
+        owners = {t.folder for t in listed[path] if t.kind in ("library", "proto")}
         return min(owners) if owners else longest(path, libraries)
 
-    def allowed(path):
-        """The library folders whose headers the file may include."""
-        here = posixpath.dirname(path)
+    def targets_of(path):
         mine = listed[path] or [t for t in targets if t.folder == owner(path)]
-        mine = mine or [t for t in targets if within(here, t.folder)]
-        for target in mine:
-            yield from target.deps
-            if target.kind == "library":
-                yield target.folder
+        return mine or [t for t in targets if within(path, t.folder)]
 
     for path in (p for p in tree if p.endswith(CPP)):
-        folders = set(allowed(path))
+        mine = targets_of(path)
+        deps = {d for t in mine for d in t.deps} | {t.folder for t in mine if t.kind == "library"}
         for match in INCLUDE.finditer(tree[path]):
             header, line = match[1], tree[path].count("\n", 0, match.start()) + 1
             of = owner(re.sub(r"(\.grpc)?\.pb\.h$", ".proto", header))
-            same = posixpath.dirname(header) == posixpath.dirname(path)
-            if header.split("/")[0] in tops and (of not in folders if of else not same):
+            is_mine = of is None and any(within(header, t.folder) for t in mine)
+            if header.split("/")[0] in tops and of not in deps and not is_mine:
                 yield Finding("include", path, 1, f"{path}:{line}: {header} is of {of}, "
                               "which is not among the DEPS")
 

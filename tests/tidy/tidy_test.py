@@ -105,6 +105,18 @@ class LayerTest(TidyCase):
         self.append("tests/common/ids_test.cc", '#include "kernels/tile.h"\n')
         self.assert_only("[include] tests/common/ids_test.cc:101: kernels/tile.h")
 
+    def test_a_test_may_include_the_helpers_beside_it_and_no_other_tests(self):
+        self.write("tests/common/CMakeLists.txt",
+                   "pagoda_test(ids_test SRCS ids_test.cc sub/x_test.cc DEPS common)\n")
+        self.write("tests/common/helper.h", "#pragma once\n")
+        self.write("tests/common/sub/x_test.cc", '#include "tests/common/helper.h"\n')
+        self.write("tests/common/sub/README.md", "# sub\n")
+        self.assert_clean()
+        self.write("tests/e2e.h", '#pragma once\n')
+        self.write("tests/common/sub/x_test.cc",
+                   '#include "tests/common/helper.h"\n#include "tests/e2e.h"\n')
+        self.assert_only("[include] tests/common/sub/x_test.cc:2: tests/e2e.h")
+
     def test_a_dependency_against_the_layers_fails(self):
         self.write("common/CMakeLists.txt",
                    "pagoda_library(common SRCS ids.cc HDRS ids.h DEPS kernels)\n")
