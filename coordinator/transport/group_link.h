@@ -1,9 +1,10 @@
-// How the engine reaches one group of workers. Implementations: GrpcGroup (processes), and in tests an
-// in-process one.
+// How the engine reaches one group of workers. Implementations: GrpcGroup (processes), and in tests
+// an in-process one.
 //
-// A link finds its workers, has them load the model, reports GroupJoined, then serves one epoch after another
-// until it is destroyed. It reports through the sink it was made with: GroupJoined, StepDone, GroupLost, in
-// order, from any thread. The calls below come from the engine thread and do not block.
+// A link finds its workers, has them load the model, reports GroupJoined, then serves one epoch
+// after another until it is destroyed. It reports through the sink it was made with: GroupJoined,
+// StepDone, GroupLost, in order, from any thread. The calls below come from the engine thread and
+// do not block.
 #pragma once
 
 #include <functional>
@@ -26,7 +27,8 @@ class GroupLink {
   // Sends a plan to every rank. Without effect when that epoch is over.
   virtual void SendPlan(const core::StepPlan& plan) = 0;
 
-  // The core gave the epoch up: close it, and have workers that may hang killed. The link starts over.
+  // The core gave the epoch up: close it, and have workers that may hang killed. The link starts
+  // over.
   virtual void Drop(const core::Drop& drop) = 0;
 };
 

@@ -70,7 +70,9 @@ void PutSampling(const core::PlanBind& bind, std::string* out) {
   PutInt(7, sampling.logprobs, out);
 }
 
-void PutBind(const core::StepPlan& plan, const core::PlanOp& op, std::string* inner,
+void PutBind(const core::StepPlan& plan,
+             const core::PlanOp& op,
+             std::string* inner,
              std::string* out) {
   const core::PlanBind& bind = plan.binds[op.bind];
   PutUint(1, static_cast<uint64_t>(op.lane), out);
@@ -106,7 +108,9 @@ uint32_t OpField(core::OpKind kind) {
   return 0;
 }
 
-void PutOpBody(const core::StepPlan& plan, const core::PlanOp& op, std::string* inner,
+void PutOpBody(const core::StepPlan& plan,
+               const core::PlanOp& op,
+               std::string* inner,
                std::string* out) {
   const uint64_t lane = static_cast<uint64_t>(op.lane);
   switch (op.kind) {

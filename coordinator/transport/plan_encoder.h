@@ -1,7 +1,8 @@
 // Writes a StepPlan as the bytes of proto Plan (worker.proto).
 //
-// Written out by hand because it runs once per step on the engine thread: into a buffer that is kept, without
-// allocating in steady decode. Tests read its output back with the generated parser, field by field.
+// Written out by hand because it runs once per step on the engine thread: into a buffer that is
+// kept, without allocating in steady decode. Tests read its output back with the generated parser,
+// field by field.
 #pragma once
 
 #include <cstddef>
@@ -19,9 +20,9 @@ class PlanEncoder {
 
  private:
   std::string bytes_;
-  std::string op_;    // scratch: one Op
-  std::string body_;  // scratch: one op's message
-  std::string inner_; // scratch: a message within that
+  std::string op_;     // scratch: one Op
+  std::string body_;   // scratch: one op's message
+  std::string inner_;  // scratch: a message within that
 };
 
 }  // namespace pagoda

@@ -13,7 +13,8 @@ v1::Plan RoundTrip(const core::StepPlan& plan) {
   const absl::string_view bytes = encoder.Encode(plan);
   v1::Plan parsed;
   EXPECT_TRUE(parsed.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())));
-  // What the generated writer makes of it is the same, so nothing was written that it does not know.
+  // What the generated writer makes of it is the same, so nothing was written that it does not
+  // know.
   EXPECT_EQ(parsed.SerializeAsString(), std::string(bytes));
   return parsed;
 }
@@ -39,7 +40,10 @@ TEST(PlanEncoderTest, HeadCarriesEpochStepAndFlags) {
 TEST(PlanEncoderTest, BindCarriesTokensAndEverySamplingField) {
   core::StepPlan plan = PlanAt(2, 3);
   plan.tokens = {9, 0, 300, 128000};
-  core::PlanBind bind{.tokens_begin = 1, .tokens_count = 3, .prompt_tokens = 2, .sequence_index = 7};
+  core::PlanBind bind{.tokens_begin = 1,
+                      .tokens_count = 3,
+                      .prompt_tokens = 2,
+                      .sequence_index = 7};
   bind.sampling = {.temperature = 0.5f,
                    .top_p = 0.9f,
                    .top_k = -1,
