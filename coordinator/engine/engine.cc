@@ -1,0 +1,97 @@
+#include "coordinator/engine/engine.h"
+
+#include <utility>
+#include <variant>
+
+#include "common/check.h"
+
+namespace pagoda {
+namespace {
+
+constexpr size_t kMaxQueuedEvents = 65536;
+
+template <class... Fs>
+struct Overloaded : Fs... {
+  using Fs::operator()...;
+};
+
+}  // namespace
+
+Engine::Engine(const core::CoreOptions& options, const Clock* clock, OutputSink* outputs)
+    : clock_(clock), outputs_(outputs), events_(kMaxQueuedEvents), core_(options) {}
+
+Engine::~Engine() {
+  links_.clear();
+  events_.Close();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Engine::AddGroup(core::GroupId group, std::unique_ptr<GroupLink> link) {
+  CHECK(!thread_.joinable()) << " groups are added before Start";
+  CHECK(links_.emplace(group, std::move(link)).second);
+}
+
+void Engine::Start() {
+  thread_ = std::thread([this] { Run(); });
+}
+
+void Engine::Post(core::Event event) { events_.Push(std::move(event)); }
+
+void Engine::Run() {
+  std::vector<core::Event> batch;
+  while (events_.PopAll(&batch, core_.NextDeadline())) {
+    for (core::Event& event : batch) Apply(std::move(event));
+    batch.clear();
+    Apply(core::Tick{clock_->Now()});
+    outputs_->Flush();
+    Publish();
+  }
+}
+
+void Engine::Apply(core::Event event) {
+  core_.Apply(std::move(event), &actions_);
+  while (true) {
+    for (const core::Action& action : actions_) Perform(action);
+    actions_.clear();
+    if (journal_durable_ == journal_written_) return;
+    // There is no journal yet: a record is as durable as it will be once it is written.
+    journal_durable_ = journal_written_;
+    core_.Apply(core::JournalDurable{journal_durable_}, &actions_);
+  }
+}
+
+void Engine::Perform(const core::Action& action) {
+  std::visit(
+      Overloaded{
+          [this](const core::SendPlan& send) { links_.at(send.group)->SendPlan(*send.plan); },
+          [this](const core::Append& append) { journal_written_ = append.position; },
+          [this](const core::Emit& emit) { outputs_->Published(emit); },
+          [this](const core::End& end) { outputs_->Ended(end); },
+          [this](const core::OpenEpoch& open) { links_.at(open.group)->OpenEpoch(open); },
+          [this](const core::Drop& drop) { links_.at(drop.group)->Drop(drop); },
+      },
+      action);
+}
+
+void Engine::Publish() {
+  const bool idle = core_.idle();
+  MutexLock lock(&mutex_);
+  snapshot_ = {.stats = core_.stats(), .at = clock_->Now()};
+  is_idle_ = idle;
+  if (idle) idle_.SignalAll();
+}
+
+Engine::Snapshot Engine::snapshot() const {
+  MutexLock lock(&mutex_);
+  return snapshot_;
+}
+
+bool Engine::WaitIdle(absl::Time deadline) {
+  MutexLock lock(&mutex_);
+  while (!is_idle_) {
+    if (!idle_.WaitUntil(&mutex_, deadline)) return is_idle_;
+  }
+  return true;
+}
+
+}  // namespace pagoda
