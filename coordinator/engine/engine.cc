@@ -21,7 +21,6 @@ Engine::Engine(const core::CoreOptions& options, const Clock* clock, OutputSink*
     : clock_(clock), outputs_(outputs), events_(kMaxQueuedEvents), core_(options) {}
 
 Engine::~Engine() {
-  links_.clear();
   events_.Close();
   if (thread_.joinable()) thread_.join();
 }
@@ -35,7 +34,13 @@ void Engine::Start() {
   thread_ = std::thread([this] { Run(); });
 }
 
-void Engine::Post(core::Event event) { events_.Push(std::move(event)); }
+void Engine::Post(core::Event event) {
+  {
+    MutexLock lock(&mutex_);
+    is_idle_ = false;  // until the engine says so again
+  }
+  events_.Push(std::move(event));
+}
 
 void Engine::Run() {
   std::vector<core::Event> batch;

@@ -38,7 +38,7 @@ class Engine {
 
   // `clock` and `outputs` outlive the engine.
   Engine(const core::CoreOptions& options, const Clock* clock, OutputSink* outputs);
-  // Stops without draining. Links are closed first, so nothing posts any more.
+  // Stops without draining. What links post while they close is dropped.
   ~Engine();
 
   // Before Start only. The link reports to this engine's Post.
