@@ -1,28 +1,28 @@
 #include "coordinator/engine/output_stage.h"
 
+#include <algorithm>
+#include <iterator>
+#include <optional>
+
 #include "common/check.h"
 
 namespace pagoda {
-namespace {
-
-// Turns of the engine that a text thread may lag behind. A text thread never waits for a client, so
-// it only lags when the machine is short of CPU; the engine then waits for it rather than grow
-// without bound.
-constexpr size_t kMaxTurnsBehind = 1024;
-
-}  // namespace
 
 OutputStage::OutputStage(int threads) {
   CHECK_GE(threads, 1);
   for (int i = 0; i < threads; ++i) {
-    threads_.push_back(std::make_unique<TextThread>(kMaxTurnsBehind));
+    threads_.push_back(std::make_unique<TextThread>());
     TextThread* thread = threads_.back().get();
     thread->thread = std::thread([this, thread] { Run(thread); });
   }
 }
 
 OutputStage::~OutputStage() {
-  for (auto& thread : threads_) thread->queue.Close();
+  for (auto& thread : threads_) {
+    MutexLock lock(&thread->mutex);
+    thread->stopping = true;
+    thread->changed.SignalAll();
+  }
   for (auto& thread : threads_) thread->thread.join();
 }
 
@@ -52,26 +52,34 @@ void OutputStage::Ended(const core::End& end) {
 void OutputStage::Flush() {
   for (auto& thread : threads_) {
     if (thread->pending.empty()) continue;
-    thread->queue.Push(std::move(thread->pending));
+    MutexLock lock(&thread->mutex);
+    std::move(thread->pending.begin(), thread->pending.end(), std::back_inserter(thread->news));
     thread->pending.clear();
+    thread->changed.Signal();
   }
 }
 
 void OutputStage::Run(TextThread* thread) {
-  std::vector<std::vector<News>> turns;
-  while (thread->queue.PopAll(&turns, absl::InfiniteFuture())) {
-    for (std::vector<News>& turn : turns) {
-      for (News& news : turn) {
-        if (news.end != nullptr) {
-          news.output->End(*news.end);
-          continue;
-        }
-        const std::optional<uint32_t> stop = news.output->Advance(news.published);
-        if (stop.has_value()) sink_(core::StopAt{.id = news.output->id(), .tokens = *stop});
-      }
+  std::vector<News> news;
+  while (true) {
+    {
+      MutexLock lock(&thread->mutex);
+      while (thread->news.empty() && !thread->stopping) thread->changed.Wait(&thread->mutex);
+      if (thread->news.empty()) return;
+      news.swap(thread->news);
     }
-    turns.clear();
+    for (const News& entry : news) Handle(entry);
+    news.clear();
   }
+}
+
+void OutputStage::Handle(const News& news) {
+  if (news.end != nullptr) {
+    news.output->End(*news.end);
+    return;
+  }
+  const std::optional<uint32_t> stop = news.output->Advance(news.published);
+  if (stop.has_value()) sink_(core::StopAt{.id = news.output->id(), .tokens = *stop});
 }
 
 }  // namespace pagoda

@@ -11,7 +11,6 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "common/mutex.h"
-#include "common/queue.h"
 #include "coordinator/engine/engine.h"
 #include "coordinator/engine/request_output.h"
 #include "coordinator/transport/group_link.h"
@@ -43,15 +42,20 @@ class OutputStage final : public OutputSink {
     std::unique_ptr<core::End> end;  // null: tokens only
   };
   struct TextThread {
-    explicit TextThread(size_t capacity) : queue(capacity) {}
     std::vector<News> pending;  // engine thread, until Flush
-    BoundedQueue<std::vector<News>> queue;
+    Mutex mutex;
+    CondVar changed;
+    // At most one entry per token that its requests produced: bounded by what was accepted, so the
+    // engine never waits for a text thread.
+    std::vector<News> news ABSL_GUARDED_BY(mutex);
+    bool stopping ABSL_GUARDED_BY(mutex) = false;
     std::thread thread;
   };
 
   TextThread& ThreadOf(core::RequestId id) { return *threads_[id.value() % threads_.size()]; }
   std::shared_ptr<RequestOutput> Find(core::RequestId id, bool remove);
   void Run(TextThread* thread);
+  void Handle(const News& news);
 
   EventSink sink_;
   std::vector<std::unique_ptr<TextThread>> threads_;

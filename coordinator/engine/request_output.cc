@@ -27,15 +27,15 @@ std::optional<uint32_t> RequestOutput::Advance(uint32_t published) {
     return std::nullopt;
   }
   std::vector<int32_t> words;
-  bool ends = false;
   while (cursor_.position() < published) {
     core::TokenLogprobs logprobs;
     const int32_t token = cursor_.Next(&logprobs);
     if (stopped_after_ > 0) continue;
     held_tokens_.push_back(token);
     if (log_->with_logprobs()) held_logprobs_.push_back(std::move(logprobs));
-    ends = std::binary_search(stop_token_ids_.begin(), stop_token_ids_.end(), token);
-    if (!ends) words.push_back(token);
+    if (!std::binary_search(stop_token_ids_.begin(), stop_token_ids_.end(), token)) {
+      words.push_back(token);
+    }
   }
   if (stopped_after_ > 0 || !broken_.ok()) return std::nullopt;
   absl::StatusOr<TextDelta> delta = text_.Append(text_.next_token(), words);
@@ -71,7 +71,7 @@ void RequestOutput::Show(const TextDelta& delta) {
 }
 
 void RequestOutput::End(const core::End& end) {
-  if (end.status.ok() && broken_.ok()) Advance(std::max(end.completion_tokens, 1u));
+  if (end.status.ok() && end.completion_tokens > 0) Advance(end.completion_tokens);
   absl::Status status = end.status.ok() ? broken_ : end.status;
   if (status.ok() && stopped_after_ == 0) {
     absl::StatusOr<TextDelta> delta = text_.Finish();
