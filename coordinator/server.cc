@@ -92,10 +92,10 @@ class Coordinator {
  private:
   std::unique_ptr<GroupLink> MakeGroup();
   void Report(absl::string_view line) const;
-  // Waits up to a status interval, less while not ready. True when a signal came.
+  // True when a signal came within `timeout`.
   bool WaitForSignal(const sigset_t& signals, absl::Duration timeout) const;
   absl::Status Hopeless() const;
-  void CheckReady();
+  void ReadyChanged(bool ready);
   void LogStatus();
   void DrainAndStop(const sigset_t& signals);
 
@@ -106,10 +106,9 @@ class Coordinator {
   Acceptor acceptor_;
   WorkPool prompts_;
   std::unique_ptr<InferenceServer> server_;
-  bool announced_ = false;
-  bool serving_ = false;
+  bool announced_ = false;  // engine thread
   core::CoreStats last_stats_;
-  absl::Time last_status_ = absl::InfinitePast();
+  absl::Time last_status_ = absl::Now();
 
   mutable Mutex mutex_;
   absl::Status hopeless_ ABSL_GUARDED_BY(mutex_);
@@ -141,8 +140,11 @@ std::unique_ptr<GroupLink> Coordinator::MakeGroup() {
     acceptor_.SetModel(ToServedModel(options_.model, info, capacity));
   };
   group.hopeless = [this](absl::Status status) {
-    MutexLock lock(&mutex_);
-    hopeless_ = std::move(status);
+    {
+      MutexLock lock(&mutex_);
+      hopeless_ = std::move(status);
+    }
+    kill(getpid(), SIGTERM);  // wakes Serve
   };
   group.suspect = [this](absl::string_view reason) { Report(absl::StrCat("suspect ", reason)); };
   return std::make_unique<GrpcGroup>(std::move(group),
@@ -159,10 +161,8 @@ bool Coordinator::WaitForSignal(const sigset_t& signals, absl::Duration timeout)
   return sigtimedwait(&signals, nullptr, &spec) > 0;
 }
 
-void Coordinator::CheckReady() {
-  const bool ready = engine_.snapshot().stats.ready;
-  if (ready != serving_) server_->SetServing(ready);
-  serving_ = ready;
+void Coordinator::ReadyChanged(bool ready) {
+  server_->SetServing(ready);
   if (!ready || announced_) return;
   announced_ = true;
   log::Info("serving", {{"host", options_.flags.host}, {"grpc_port", server_->port()}});
@@ -171,22 +171,19 @@ void Coordinator::CheckReady() {
 
 void Coordinator::LogStatus() {
   const absl::Time now = absl::Now();
-  if (now - last_status_ < kStatusInterval) return;
   const Engine::Snapshot snapshot = engine_.snapshot();
   const core::CoreStats& stats = snapshot.stats;
   const uint64_t tokens = stats.generated_tokens - last_stats_.generated_tokens;
-  if (last_status_ != absl::InfinitePast()) {
-    const uint32_t used = stats.total_blocks - stats.free_blocks;
-    log::Info(
-        "status",
-        {{"running", stats.running},
-         {"waiting", stats.waiting},
-         {"tokens_per_s", static_cast<double>(tokens) / absl::ToDoubleSeconds(now - last_status_)},
-         {"kv_used_blocks", used},
-         {"kv_total_blocks", stats.total_blocks},
-         {"preemptions", stats.preemptions},
-         {"epochs", stats.epochs}});
-  }
+  const uint32_t used = stats.total_blocks - stats.free_blocks;
+  log::Info(
+      "status",
+      {{"running", stats.running},
+       {"waiting", stats.waiting},
+       {"tokens_per_s", static_cast<double>(tokens) / absl::ToDoubleSeconds(now - last_status_)},
+       {"kv_used_blocks", used},
+       {"kv_total_blocks", stats.total_blocks},
+       {"preemptions", stats.preemptions},
+       {"epochs", stats.epochs}});
   last_stats_ = stats;
   last_status_ = now;
 }
@@ -198,15 +195,10 @@ absl::Status Coordinator::Serve(const sigset_t& signals) {
                                            &acceptor_,
                                            &prompts_));
   engine_.AddGroup(kGroup, MakeGroup());
+  engine_.SetReadyCallback([this](bool ready) { ReadyChanged(ready); });
   engine_.Start();
-  while (true) {
-    // Until the first group is open, look often: somebody waits for the word.
-    if (WaitForSignal(signals, announced_ ? absl::Milliseconds(500) : absl::Milliseconds(10)))
-      break;
-    RETURN_IF_ERROR(Hopeless());
-    CheckReady();
-    LogStatus();
-  }
+  while (!WaitForSignal(signals, kStatusInterval)) LogStatus();
+  RETURN_IF_ERROR(Hopeless());
   DrainAndStop(signals);
   return absl::OkStatus();
 }

@@ -30,6 +30,11 @@ void Engine::AddGroup(core::GroupId group, std::unique_ptr<GroupLink> link) {
   CHECK(links_.emplace(group, std::move(link)).second);
 }
 
+void Engine::SetReadyCallback(std::function<void(bool ready)> callback) {
+  CHECK(!thread_.joinable()) << " the callback is set before Start";
+  ready_changed_ = std::move(callback);
+}
+
 void Engine::Start() {
   thread_ = std::thread([this] { Run(); });
 }
@@ -80,10 +85,17 @@ void Engine::Perform(const core::Action& action) {
 
 void Engine::Publish() {
   const bool idle = core_.idle();
-  MutexLock lock(&mutex_);
-  snapshot_ = {.stats = core_.stats(), .at = clock_->Now()};
-  is_idle_ = idle;
-  if (idle) idle_.SignalAll();
+  const core::CoreStats stats = core_.stats();
+  {
+    MutexLock lock(&mutex_);
+    snapshot_ = {.stats = stats, .at = clock_->Now()};
+    // What was posted since is not applied yet, and no longer idle.
+    is_idle_ = idle && events_.size() == 0;
+    if (is_idle_) idle_.SignalAll();
+  }
+  if (stats.ready == was_ready_) return;
+  was_ready_ = stats.ready;
+  if (ready_changed_) ready_changed_(stats.ready);
 }
 
 Engine::Snapshot Engine::snapshot() const {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <thread>
@@ -43,6 +44,8 @@ class Engine {
 
   // Before Start only. The link reports to this engine's Post.
   void AddGroup(core::GroupId group, std::unique_ptr<GroupLink> link);
+  // Before Start only. Called on the engine thread whenever `ready` of the stats changes.
+  void SetReadyCallback(std::function<void(bool ready)> callback);
   void Start();
 
   // Any thread. Blocks while the queue is full; without effect once the engine stops.
@@ -67,6 +70,8 @@ class Engine {
   // Engine thread only.
   core::Core core_;
   core::Actions actions_;
+  std::function<void(bool)> ready_changed_;
+  bool was_ready_ = false;
   uint64_t journal_written_ = 0;
   uint64_t journal_durable_ = 0;
 
