@@ -87,6 +87,11 @@ class Coordinator {
     outputs_.set_sink([this](core::Event event) { engine_.Post(std::move(event)); });
   }
 
+  // Ends open calls; the engine lives on until they are over.
+  ~Coordinator() {
+    if (server_ != nullptr) server_->Shutdown();
+  }
+
   absl::Status Serve(const sigset_t& signals);
 
  private:
@@ -101,17 +106,16 @@ class Coordinator {
 
   const CoordinatorOptions options_;
   const std::unique_ptr<Tokenizer> tokenizer_;
+  mutable Mutex mutex_;
+  absl::Status hopeless_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<InferenceServer> server_;  // the engine thread tells it what is ready
   OutputStage outputs_;
   Engine engine_;
   Acceptor acceptor_;
   WorkPool prompts_;
-  std::unique_ptr<InferenceServer> server_;
   bool announced_ = false;  // engine thread
   core::CoreStats last_stats_;
   absl::Time last_status_ = absl::Now();
-
-  mutable Mutex mutex_;
-  absl::Status hopeless_ ABSL_GUARDED_BY(mutex_);
 };
 
 void Coordinator::Report(absl::string_view line) const {
@@ -213,10 +217,9 @@ void Coordinator::DrainAndStop(const sigset_t& signals) {
       const core::CoreStats stats = engine_.snapshot().stats;
       log::Warning("requests left unfinished",
                    {{"running", stats.running}, {"waiting", stats.waiting}});
-      break;
+      return;
     }
   }
-  server_.reset();
 }
 
 }  // namespace

@@ -42,19 +42,21 @@ void Engine::Start() {
 void Engine::Post(core::Event event) {
   {
     MutexLock lock(&mutex_);
-    is_idle_ = false;  // until the engine says so again
+    ++posted_;
   }
   events_.Push(std::move(event));
 }
 
 void Engine::Run() {
   std::vector<core::Event> batch;
+  uint64_t applied = 0;
   while (events_.PopAll(&batch, core_.NextDeadline())) {
     for (core::Event& event : batch) Apply(std::move(event));
+    applied += batch.size();
     batch.clear();
     Apply(core::Tick{clock_->Now()});
     outputs_->Flush();
-    Publish();
+    Publish(applied);
   }
 }
 
@@ -83,15 +85,15 @@ void Engine::Perform(const core::Action& action) {
       action);
 }
 
-void Engine::Publish() {
+void Engine::Publish(uint64_t applied) {
   const bool idle = core_.idle();
   const core::CoreStats stats = core_.stats();
   {
     MutexLock lock(&mutex_);
     snapshot_ = {.stats = stats, .at = clock_->Now()};
-    // What was posted since is not applied yet, and no longer idle.
-    is_idle_ = idle && events_.size() == 0;
-    if (is_idle_) idle_.SignalAll();
+    core_idle_ = idle;
+    applied_ = applied;
+    idle_.SignalAll();
   }
   if (stats.ready == was_ready_) return;
   was_ready_ = stats.ready;
@@ -105,8 +107,8 @@ Engine::Snapshot Engine::snapshot() const {
 
 bool Engine::WaitIdle(absl::Time deadline) {
   MutexLock lock(&mutex_);
-  while (!is_idle_) {
-    if (!idle_.WaitUntil(&mutex_, deadline)) return is_idle_;
+  while (!core_idle_ || applied_ != posted_) {
+    if (!idle_.WaitUntil(&mutex_, deadline)) return core_idle_ && applied_ == posted_;
   }
   return true;
 }

@@ -60,7 +60,7 @@ class Engine {
   void Run();
   void Apply(core::Event event);
   void Perform(const core::Action& action);
-  void Publish();
+  void Publish(uint64_t applied);
 
   const Clock* const clock_;
   OutputSink* const outputs_;
@@ -78,7 +78,9 @@ class Engine {
   mutable Mutex mutex_;
   CondVar idle_;
   Snapshot snapshot_ ABSL_GUARDED_BY(mutex_);
-  bool is_idle_ ABSL_GUARDED_BY(mutex_) = true;
+  bool core_idle_ ABSL_GUARDED_BY(mutex_) = true;
+  uint64_t posted_ ABSL_GUARDED_BY(mutex_) = 0;   // events
+  uint64_t applied_ ABSL_GUARDED_BY(mutex_) = 0;  // of those
 
   std::thread thread_;
 };

@@ -99,8 +99,10 @@ class Service final : public v1::Inference::CallbackService {
 class Server final : public InferenceServer {
  public:
   Server(Acceptor* acceptor, WorkPool* pool) : service_(acceptor, pool) {}
-  ~Server() override {
-    if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
+
+  void Shutdown() override {
+    server_->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
+    server_->Wait();
   }
 
   absl::Status Start(const std::string& host, uint16_t port) {

@@ -19,8 +19,10 @@ class InferenceServer {
                                                                  uint16_t port,
                                                                  Acceptor* acceptor,
                                                                  WorkPool* pool);
-  // Ends open calls.
   virtual ~InferenceServer() = default;
+
+  // Ends open calls and waits for that; the engine must still run. Once, before the end.
+  virtual void Shutdown() = 0;
 
   virtual uint16_t port() const = 0;
   // What grpc.health.v1 answers; not serving at first.
