@@ -108,6 +108,8 @@ struct SimdAvx2 {
 
   using V = __m256;
   static constexpr int kWidth = 8;
+  static constexpr int kTileRows = 6;
+  static constexpr int kTileVectors = 2;
   static V VZero() { return _mm256_setzero_ps(); }
   static V VLoad(const float* p) { return _mm256_loadu_ps(p); }
   static void VStore(float* p, V a) { _mm256_storeu_ps(p, a); }

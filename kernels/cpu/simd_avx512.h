@@ -77,6 +77,8 @@ struct SimdAvx512 {
 
   using V = F;
   static constexpr int kWidth = 16;
+  static constexpr int kTileRows = 6;
+  static constexpr int kTileVectors = 2;
   static V VZero() { return Zero(); }
   static V VLoad(const float* p) { return Load(p); }
   static void VStore(float* p, V a) { Store(p, a); }

@@ -137,6 +137,9 @@ struct SimdScalar {
 
   using V = F;
   static constexpr int kWidth = 16;
+  // Registers of a linear tile: rows x native vectors.
+  static constexpr int kTileRows = 1;
+  static constexpr int kTileVectors = 1;
   static V VZero() { return Zero(); }
   static V VLoad(const float* p) { return Load(p); }
   static void VStore(float* p, V a) { Store(p, a); }

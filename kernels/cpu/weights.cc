@@ -1,0 +1,225 @@
+#include "kernels/cpu/weights.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "common/status.h"
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/host_read.h"
+
+namespace pagoda::cpu {
+namespace {
+
+// No model has a dimension near this; below it no product of two overflows.
+constexpr int64_t kMaxDimension = int64_t{1} << 28;
+
+int64_t RoundUp(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+absl::Status CheckSpec(const LinearSpec& spec,
+                       absl::Span<const HostTensor> parts,
+                       absl::Span<const HostTensor> biases) {
+  if (spec.dtype != DType::kF32 && spec.dtype != DType::kBf16) {
+    return absl::UnimplementedError(
+        absl::StrCat("linear in ", DTypeName(spec.dtype), ": the CPU has float32 and bfloat16"));
+  }
+  if (parts.empty()) return absl::InvalidArgumentError("linear without parts");
+  for (const HostTensor& part : parts) {
+    RETURN_IF_ERROR(CheckHostTensor(part, -1, spec.in, "linear weight"));
+  }
+  if (spec.epilogue == Epilogue::kSiluMul &&
+      (parts.size() != 2 || parts[0].rows != parts[1].rows)) {
+    return absl::InvalidArgumentError("silu-mul needs two parts of equal size, gate and up");
+  }
+  if (!biases.empty() && biases.size() != parts.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(biases.size(), " biases for ", parts.size(), " parts"));
+  }
+  for (size_t i = 0; i < biases.size(); ++i) {
+    RETURN_IF_ERROR(CheckHostTensor(biases[i], 1, parts[i].rows, "linear bias"));
+  }
+  return absl::OkStatus();
+}
+
+// The slices of this rank.
+absl::StatusOr<int> LocalSlices(const LinearSpec& spec, bool has_bias) {
+  if (spec.partition == Partition::kColumn) return 1;
+  if (spec.tp_size < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("tp_size ", spec.tp_size));
+  }
+  const int slices = RowSlices(spec.in * spec.tp_size);
+  if (slices % spec.tp_size != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("a row-parallel linear over ",
+                                                   spec.in * spec.tp_size,
+                                                   " inputs has ",
+                                                   slices,
+                                                   " slices, which ",
+                                                   spec.tp_size,
+                                                   " ranks cannot divide"));
+  }
+  if (has_bias && spec.tp_size > 1) {
+    return absl::UnimplementedError("a row-parallel linear with a bias over several ranks");
+  }
+  return slices / spec.tp_size;
+}
+
+// Where output `lane` of `panel` comes from: part and row, or part -1 for none.
+struct Source {
+  int part;
+  int64_t row;
+};
+Source PanelSource(Epilogue epilogue,
+                   absl::Span<const HostTensor> parts,
+                   int64_t panel,
+                   int64_t lane) {
+  if (epilogue == Epilogue::kSiluMul) {
+    const int64_t row = panel / 2 * kPanel + lane;
+    if (row >= parts[0].rows) return {-1, 0};
+    return {static_cast<int>(panel % 2), row};
+  }
+  int64_t row = panel * kPanel + lane;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (row < parts[i].rows) return {static_cast<int>(i), row};
+    row -= parts[i].rows;
+  }
+  return {-1, 0};
+}
+
+// Writes one panel; its memory is zero before.
+template <class T>
+void PackPanel(const PackedLinear& packed,
+               absl::Span<const HostTensor> parts,
+               int64_t panel,
+               T* out) {
+  constexpr int64_t kRun = 256;
+  T run[kRun];
+  for (int64_t k = 0; k < packed.in; k += kRun) {
+    const int64_t count = std::min(kRun, packed.in - k);
+    T* cells = out + k * kPanel;
+    for (int64_t lane = 0; lane < kPanel; ++lane) {
+      const Source source = PanelSource(packed.epilogue, parts, panel, lane);
+      if (source.part < 0) continue;
+      ReadRow(parts[source.part], source.row, k, count, run);
+      for (int64_t i = 0; i < count; ++i) {
+        // Both cells are 32 elements a pair: bf16 [lane][2], f32 [2][lane].
+        const int64_t at = sizeof(T) == 4 ? i * kPanel + lane : i / 2 * 32 + lane * 2 + i % 2;
+        cells[at] = run[i];
+      }
+    }
+  }
+}
+
+std::vector<float> PackBias(const PackedLinear& packed,
+                            absl::Span<const HostTensor> parts,
+                            absl::Span<const HostTensor> biases) {
+  if (biases.empty()) return {};
+  std::vector<float> bias(packed.panels * kPanel);
+  for (int64_t i = 0; i < packed.panels * kPanel; ++i) {
+    const Source source = PanelSource(packed.epilogue, parts, i / kPanel, i % kPanel);
+    if (source.part >= 0) ReadRow(biases[source.part], 0, source.row, 1, &bias[i]);
+  }
+  return bias;
+}
+
+}  // namespace
+
+int RowSlices(int64_t k) {
+  for (int slices = kMaxSlices; slices > 1; slices /= 2) {
+    if (k % (int64_t{kStep} * slices) == 0) return slices;
+  }
+  return 1;
+}
+
+absl::Status CheckHostTensor(const HostTensor& tensor,
+                             int64_t rows,
+                             int64_t cols,
+                             absl::string_view what) {
+  const bool shape_ok = (rows < 0 || tensor.rows == rows) && (cols < 0 || tensor.cols == cols);
+  const bool size_ok = tensor.rows > 0 && tensor.cols > 0 && tensor.rows <= kMaxDimension &&
+                       tensor.cols <= kMaxDimension && tensor.row_stride >= tensor.cols;
+  if (shape_ok && size_ok && tensor.data != nullptr) return absl::OkStatus();
+  const auto wanted = [](int64_t n) { return n < 0 ? std::string("any") : absl::StrCat(n); };
+  return absl::InvalidArgumentError(absl::StrCat(what,
+                                                 " [",
+                                                 tensor.rows,
+                                                 ", ",
+                                                 tensor.cols,
+                                                 "] with row stride ",
+                                                 tensor.row_stride,
+                                                 ": expected [",
+                                                 wanted(rows),
+                                                 ", ",
+                                                 wanted(cols),
+                                                 "], dimensions of 1 to ",
+                                                 kMaxDimension));
+}
+
+absl::StatusOr<std::unique_ptr<CpuLinear>> PackCpuLinear(const LinearSpec& spec,
+                                                         absl::Span<const HostTensor> parts,
+                                                         absl::Span<const HostTensor> biases,
+                                                         ThreadTeam* team) {
+  RETURN_IF_ERROR(CheckSpec(spec, parts, biases));
+  PackedLinear packed;
+  ASSIGN_OR_RETURN(packed.slices, LocalSlices(spec, !biases.empty()));
+  packed.dtype = spec.dtype;
+  packed.epilogue = spec.epilogue;
+  packed.in = spec.in;
+  packed.padded_in = RoundUp(spec.in, int64_t{kStep} * packed.slices);
+  if (spec.epilogue == Epilogue::kSiluMul) {
+    packed.out = parts[0].rows;
+    packed.panels = 2 * (RoundUp(packed.out, kPanel) / kPanel);
+  } else {
+    for (const HostTensor& part : parts) packed.out += part.rows;
+    packed.panels = RoundUp(packed.out, kPanel) / kPanel;
+  }
+  const size_t elements = packed.PanelElements() * packed.panels;
+  ASSIGN_OR_RETURN(HugeBuffer data, HugeBuffer::Make(elements * DTypeSize(spec.dtype)));
+  team->Split(packed.panels, [&](int64_t begin, int64_t end, int) {
+    for (int64_t panel = begin; panel < end; ++panel) {
+      const size_t at = packed.PanelElements() * panel;
+      if (spec.dtype == DType::kF32) {
+        PackPanel(packed, parts, panel, reinterpret_cast<float*>(data.data()) + at);
+      } else {
+        PackPanel(packed, parts, panel, reinterpret_cast<uint16_t*>(data.data()) + at);
+      }
+    }
+  });
+  return std::make_unique<CpuLinear>(packed, std::move(data), PackBias(packed, parts, biases));
+}
+
+void CpuEmbedding::Read(int32_t token, float* out) const {
+  ReadRow(table_, token, 0, table_.cols, out);
+  if (dtype_ != DType::kBf16 || table_.dtype == DType::kBf16) return;
+  for (int64_t i = 0; i < table_.cols; ++i) out[i] = Bf16ToF32(F32ToBf16(out[i]));
+}
+
+absl::StatusOr<std::unique_ptr<CpuRopeTable>> CpuRopeTable::Make(const RopeSpec& spec) {
+  const int64_t pairs = static_cast<int64_t>(spec.inverse_frequencies.size());
+  if (pairs < 1 || pairs > kMaxHeadDim / 2 || spec.max_position < 1 ||
+      spec.max_position > kMaxDimension) {
+    return absl::InvalidArgumentError(absl::StrCat("RoPE of ",
+                                                   pairs,
+                                                   " frequencies and ",
+                                                   spec.max_position,
+                                                   " positions: expected 1 to ",
+                                                   kMaxHeadDim / 2,
+                                                   " and 1 to ",
+                                                   kMaxDimension));
+  }
+  ASSIGN_OR_RETURN(HugeBuffer table,
+                   HugeBuffer::Make(spec.max_position * 2 * pairs * sizeof(float)));
+  float* out = reinterpret_cast<float*>(table.data());
+  for (int64_t position = 0; position < spec.max_position; ++position, out += 2 * pairs) {
+    for (int64_t i = 0; i < pairs; ++i) {
+      const double angle = static_cast<double>(position) * spec.inverse_frequencies[i];
+      out[i] = static_cast<float>(std::cos(angle) * spec.attention_factor);
+      out[pairs + i] = static_cast<float>(std::sin(angle) * spec.attention_factor);
+    }
+  }
+  return std::unique_ptr<CpuRopeTable>(
+      new CpuRopeTable(spec.max_position, pairs, std::move(table)));
+}
+
+}  // namespace pagoda::cpu

@@ -1,0 +1,96 @@
+// Weights as the CPU backend holds them, and how they are made from a checkpoint's tensors.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "kernels/backend.h"
+#include "kernels/cpu/huge_buffer.h"
+#include "kernels/cpu/linear.h"
+#include "kernels/cpu/thread_team.h"
+
+namespace pagoda::cpu {
+
+class CpuLinear final : public LinearWeight {
+ public:
+  CpuLinear(const PackedLinear& packed, HugeBuffer data, std::vector<float> bias)
+      : packed_(packed), data_(std::move(data)), bias_(std::move(bias)) {
+    packed_.data = data_.data();
+    packed_.bias = bias_.empty() ? nullptr : bias_.data();
+  }
+
+  int64_t in() const override { return packed_.in; }
+  int64_t out() const override { return packed_.out; }
+  const PackedLinear& packed() const { return packed_; }
+
+ private:
+  PackedLinear packed_;
+  HugeBuffer data_;
+  std::vector<float> bias_;  // [panels * 16] or empty
+};
+
+// As Backend::PackLinear; packs on all of `team`.
+absl::StatusOr<std::unique_ptr<CpuLinear>> PackCpuLinear(const LinearSpec& spec,
+                                                         absl::Span<const HostTensor> parts,
+                                                         absl::Span<const HostTensor> biases,
+                                                         ThreadTeam* team);
+
+// S of kernels/NUMERICS.md for the whole model's K.
+int RowSlices(int64_t k);
+
+class CpuEmbedding final : public EmbeddingWeight {
+ public:
+  CpuEmbedding(const HostTensor& table, DType dtype) : table_(table), dtype_(dtype) {}
+
+  int64_t hidden() const { return table_.cols; }
+  int64_t vocabulary() const { return table_.rows; }
+  // out [hidden]. REQUIRES: 0 <= token < vocabulary().
+  void Read(int32_t token, float* out) const;
+
+ private:
+  const HostTensor table_;  // the caller's memory
+  const DType dtype_;
+};
+
+class CpuNorm final : public NormWeight {
+ public:
+  explicit CpuNorm(std::vector<float> weight) : weight_(std::move(weight)) {}
+  const std::vector<float>& weight() const { return weight_; }
+
+ private:
+  const std::vector<float> weight_;
+};
+
+class CpuRopeTable final : public RopeTable {
+ public:
+  // As Backend::MakeRopeTable.
+  static absl::StatusOr<std::unique_ptr<CpuRopeTable>> Make(const RopeSpec& spec);
+
+  int64_t max_position() const override { return max_position_; }
+  int64_t pairs() const { return pairs_; }
+  // [pairs]. REQUIRES: position < max_position().
+  const float* cos(int64_t position) const {
+    return reinterpret_cast<const float*>(table_.data()) + position * 2 * pairs_;
+  }
+  const float* sin(int64_t position) const { return cos(position) + pairs_; }
+
+ private:
+  CpuRopeTable(int64_t max_position, int64_t pairs, HugeBuffer table)
+      : max_position_(max_position), pairs_(pairs), table_(std::move(table)) {}
+
+  const int64_t max_position_;
+  const int64_t pairs_;
+  const HugeBuffer table_;  // float [max_position][cos, sin][pairs]
+};
+
+// INVALID_ARGUMENT, naming `what`, unless the tensor is [rows, cols] with data; rows or cols < 0:
+// any.
+absl::Status CheckHostTensor(const HostTensor& tensor,
+                             int64_t rows,
+                             int64_t cols,
+                             absl::string_view what);
+
+}  // namespace pagoda::cpu
