@@ -71,6 +71,8 @@ struct TokenLogprob {
 };
 
 struct SampledToken {
+  // -1 when the logits were unusable (NaN, +infinity, or nothing above -infinity); the lane then
+  // goes on with token 0, until it is unbound.
   int32_t token = 0;
   // Of the log-softmax of the raw logits; 0 when not asked for.
   float logprob = 0;
