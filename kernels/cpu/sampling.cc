@@ -31,6 +31,7 @@ double Log(double x) {
 
 // The k largest logits, largest first, ties to the lower id.
 int Top(const float* logits, int vocab, int k, TokenLogprob* top) {
+  if (k == 0) return 0;
   int count = 0;
   for (int id = 0; id < vocab; ++id) {
     const float logit = logits[id];
@@ -49,7 +50,9 @@ SampleScratch::SampleScratch(int vocab)
       edited_(vocab),
       scaled_(PaddedVocab(vocab)),
       weights_(PaddedVocab(vocab)),
-      counts_(vocab) {}
+      counts_(vocab) {
+  list_.reserve(vocab);
+}
 
 class RowSampler {
  public:
@@ -124,8 +127,8 @@ class RowSampler {
     if (params_.min_p > 0) {
       for (int i = 0; i < vocab_; ++i) x[i] = w[i] < params_.min_p ? -kInfinity : x[i];
     }
-    if (params_.top_k > 0 && params_.top_k < vocab_) KeepTopK(x, vocab_, params_.top_k);
-    if (params_.top_p < 1) KeepTopP(x, w, vocab_, params_.top_p);
+    if (params_.top_k > 0 && params_.top_k < vocab_) KeepTopK(x, vocab_, params_.top_k, &s_.list_);
+    if (params_.top_p < 1) KeepTopP(x, w, vocab_, params_.top_p, &s_.list_);
   }
 
   const SamplingKernels& kernels_;

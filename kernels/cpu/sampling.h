@@ -35,6 +35,7 @@ class SampleScratch {
   std::vector<float> scaled_;    // [padded] (logit - max) / temperature; -infinity: removed
   std::vector<float> weights_;   // [padded] exp(scaled)
   std::vector<int32_t> counts_;  // [vocab] occurrences; all 0 between rows
+  std::vector<int> list_;        // of the selections
 };
 
 // `logits` has scratch->vocab() entries and may be followed by padding, which is not read. Up to

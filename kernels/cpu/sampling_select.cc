@@ -2,8 +2,12 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
+#include <numeric>
+#include <vector>
 
 namespace pagoda::cpu {
 namespace {
@@ -18,68 +22,114 @@ uint64_t UnitsOf(float weight) { return static_cast<uint64_t>(weight * 0x1p40f);
 // The prefix ends within the candidates of this key.
 struct Cut {
   uint32_t key = kRemoved;
-  uint64_t before = 0;  // measure of the candidates with smaller keys
+  uint64_t missing = 0;  // measure that candidates with smaller keys leave to this key
 };
 
-// Where the running sum of measure(i) over the candidates, in order, reaches `target`. Key kRemoved
-// when it never does.
-template <class Measure>
-Cut FindCut(const float* x, int n, uint64_t target, const Measure& measure) {
-  constexpr int kDigits[] = {11, 11, 9};  // of the key's 31 bits, highest first
-  uint64_t histogram[1 << 11];
-  Cut cut = {0, 0};
-  int shift = 31;
-  for (const int bits : kDigits) {
-    const uint32_t prefix = cut.key;
-    const int above = shift;
-    shift -= bits;
-    const uint32_t mask = (1u << bits) - 1;
-    std::fill_n(histogram, mask + 1, 0);
-    for (int i = 0; i < n; ++i) {
-      const uint32_t key = KeyOf(x[i]);
-      if (key >= kRemoved || uint64_t{key} >> above != prefix) continue;
-      histogram[key >> shift & mask] += measure(i);
-    }
-    uint32_t digit = 0;
-    while (digit <= mask && cut.before + histogram[digit] < target)
-      cut.before += histogram[digit++];
-    if (digit > mask) return {};
-    cut.key = prefix << bits | digit;
+// One digit of a radix selection: sums of measures by digit, and the digit in which the running sum
+// reaches a target.
+class Histogram {
+ public:
+  explicit Histogram(int bits) : size_(1u << bits) {
+    std::memset(bins_, 0, size_ * sizeof bins_[0]);
   }
+
+  void Add(uint32_t digit, int i, uint64_t measure) { bins_[digit][i % kWays] += measure; }
+  uint64_t Sum(uint32_t digit) const {
+    return std::accumulate(bins_[digit], bins_[digit] + kWays, uint64_t{0});
+  }
+  // Takes the digits before the one found off `missing`. REQUIRES: the whole sum is >= *missing.
+  uint32_t Find(uint64_t* missing) const {
+    uint32_t digit = 0;
+    for (; Sum(digit) < *missing; ++digit) *missing -= Sum(digit);
+    return digit;
+  }
+
+ private:
+  static constexpr int kWays = 4;  // neighbours often share a digit: no store waits for the last
+
+  const uint32_t size_;
+  uint64_t bins_[1 << 11][kWays];
+};
+
+// Where the running sum of measure(i) over the candidates, in order, reaches target(the whole sum).
+// Key kRemoved when it never does. `list` is scratch.
+template <class Measure, class Target>
+Cut FindCut(const float* x,
+            int n,
+            const Measure& measure,
+            const Target& target,
+            std::vector<int>* list) {
+  // 31 bits as 11, 11 and 9. A removed entry's first digit is the exponent of infinity, or above.
+  constexpr uint32_t kRemovedDigit = kRemoved >> 20;
+  Histogram first(11);
+  for (int i = 0; i < n; ++i) first.Add(KeyOf(x[i]) >> 20, i, measure(i));
+  uint64_t whole = 0;
+  for (uint32_t digit = 0; digit < kRemovedDigit; ++digit) whole += first.Sum(digit);
+  Cut cut = {0, target(whole)};
+  if (whole < cut.missing) return {};
+  cut.key = first.Find(&cut.missing);
+  list->resize(n);
+  size_t listed = 0;
+  for (int i = 0; i < n; ++i) {
+    (*list)[listed] = i;
+    listed += KeyOf(x[i]) >> 20 == cut.key;
+  }
+  list->resize(listed);
+  Histogram second(11);
+  for (const int i : *list) second.Add(KeyOf(x[i]) >> 9 & 0x7ff, i, measure(i));
+  cut.key = cut.key << 11 | second.Find(&cut.missing);
+  Histogram third(9);
+  for (const int i : *list) {
+    if (KeyOf(x[i]) >> 9 == cut.key) third.Add(KeyOf(x[i]) & 0x1ff, i, measure(i));
+  }
+  cut.key = cut.key << 9 | third.Find(&cut.missing);
   return cut;
 }
 
-// Removes what follows `ties` candidates of the cut's key.
+// Removes what follows `ties` candidates of the cut's key. Two passes, because whether an entry is
+// kept is a coin toss to the branch predictor, and whether it is at the cut is not.
 void Apply(const Cut& cut, uint64_t ties, float* x, int n) {
+  constexpr float kGone = -std::numeric_limits<float>::infinity();
+  for (int i = 0; i < n; ++i) x[i] = KeyOf(x[i]) <= cut.key ? x[i] : kGone;
   for (int i = 0; i < n; ++i) {
-    const uint32_t key = KeyOf(x[i]);
-    const bool keep = key < cut.key || (key == cut.key && ties > 0);
-    ties -= key == cut.key && ties > 0;
-    x[i] = keep ? x[i] : -std::numeric_limits<float>::infinity();
+    if (KeyOf(x[i]) != cut.key) continue;
+    if (ties == 0) {
+      x[i] = kGone;
+    } else {
+      --ties;
+    }
   }
 }
 
 }  // namespace
 
-void KeepTopK(float* x, int n, int k) {
-  const Cut cut = FindCut(x, n, k, [](int) { return uint64_t{1}; });
-  if (cut.key != kRemoved) Apply(cut, k - cut.before, x, n);
+void KeepTopK(float* x, int n, int k, std::vector<int>* scratch) {
+  const Cut cut = FindCut(
+      x,
+      n,
+      [](int) { return uint64_t{1}; },
+      [k](uint64_t) { return static_cast<uint64_t>(k); },
+      scratch);
+  if (cut.key != kRemoved) Apply(cut, cut.missing, x, n);
 }
 
-void KeepTopP(float* x, const float* w, int n, float top_p) {
-  uint64_t total = 0;
-  for (int i = 0; i < n; ++i) total += KeyOf(x[i]) < kRemoved ? UnitsOf(w[i]) : 0;
-  // ceil(top_p * total), exactly: top_p is a 24-bit integer times a power of two.
-  const uint64_t share = static_cast<uint64_t>(static_cast<double>(top_p) * 0x1p32);
-  const auto product = static_cast<unsigned __int128>(total) * share;
-  const auto target = std::max<uint64_t>(1, static_cast<uint64_t>((product + 0xffffffff) >> 32));
-  const Cut cut = FindCut(x, n, target, [&](int i) { return UnitsOf(w[i]); });
+void KeepTopP(float* x, const float* w, int n, float top_p, std::vector<int>* scratch) {
+  const auto share = static_cast<uint64_t>(static_cast<double>(top_p) * 0x1p32);
+  const auto target = [share](uint64_t whole) {
+    const auto product = static_cast<unsigned __int128>(whole) * share;
+    return std::max<uint64_t>(1, static_cast<uint64_t>((product + 0xffffffff) >> 32));
+  };
+  const Cut cut = FindCut(
+      x,
+      n,
+      [w](int i) { return UnitsOf(w[i]); },
+      target,
+      scratch);
   if (cut.key == kRemoved) return;
-  uint64_t each = 1;
-  for (int i = 0; i < n; ++i) {
-    if (KeyOf(x[i]) == cut.key) each = UnitsOf(w[i]);
-  }
-  Apply(cut, (target - cut.before + each - 1) / each, x, n);
+  int tied = 0;
+  while (KeyOf(x[tied]) != cut.key) ++tied;
+  const uint64_t each = UnitsOf(w[tied]);
+  Apply(cut, (cut.missing + each - 1) / each, x, n);
 }
 
 }  // namespace pagoda::cpu

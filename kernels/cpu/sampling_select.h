@@ -4,14 +4,16 @@
 // -infinity. Plain integer code, the same on every machine.
 #pragma once
 
+#include <vector>
+
 namespace pagoda::cpu {
 
 // Keeps the first k. REQUIRES: k >= 1.
-void KeepTopK(float* x, int n, int k);
+void KeepTopK(float* x, int n, int k, std::vector<int>* scratch);
 
-// Keeps the shortest prefix with at least top_p of the candidates' weight. w[i] = exp(x[i]) in
-// [0, 1], equal where x is equal; weights are counted in units of 2^-40, rounded down.
-// REQUIRES: 0 < top_p < 1; a candidate of x == 0.
-void KeepTopP(float* x, const float* w, int n, float top_p);
+// Keeps the shortest prefix with at least top_p (in units of 2^-32, rounded down) of the
+// candidates' weight. w[i] = exp(x[i]) in [0, 1], in units of 2^-40, rounded down. REQUIRES: 0 <
+// top_p < 1; a candidate of x == 0.
+void KeepTopP(float* x, const float* w, int n, float top_p, std::vector<int>* scratch);
 
 }  // namespace pagoda::cpu
