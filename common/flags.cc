@@ -148,8 +148,6 @@ absl::Status FlagSet::Unknown(absl::string_view arg) const {
   const Row* nearest = nullptr;
   size_t nearest_distance = std::max<size_t>(2, name.size() / 3) + 1;
   for (const Row& row : rows_) {
-    // A long name is no typo, and the distance is quadratic.
-    if (name.size() > 2 * row.flag.name.size()) continue;
     const size_t distance = EditDistance(name, row.flag.name);
     if (distance < std::min(nearest_distance, row.flag.name.size())) {
       nearest = &row;

@@ -22,6 +22,7 @@ bool CondVar::WaitFor(Mutex* mu, absl::Duration timeout) {
     Wait(mu);
     return true;
   }
+  // A negative timespec is an error to the C library, not a time in the past.
   if (timeout <= absl::ZeroDuration()) return false;
   std::unique_lock<std::mutex> lock(mu->mu_, std::adopt_lock);
   const std::cv_status status = cv_.wait_for(lock, absl::ToChronoNanoseconds(timeout));

@@ -1,5 +1,6 @@
 #include "common/check.h"
 
+#include <csignal>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -21,6 +22,11 @@ struct Opaque {
 TEST(CheckDeathTest, FailurePrintsPlaceConditionAndMessage) {
   EXPECT_DEATH(CHECK(1 + 1 == 3) << "sum of " << 2,
                R"(check_test\.cc:[0-9]+: CHECK\(1 \+ 1 == 3\) failed\. sum of 2)");
+}
+
+TEST(CheckDeathTest, FailureAborts) {
+  EXPECT_EXIT(CHECK(false), testing::KilledBySignal(SIGABRT), "CHECK");
+  EXPECT_EXIT(CHECK_EQ(1, 2), testing::KilledBySignal(SIGABRT), "CHECK");
 }
 
 TEST(CheckDeathTest, ComparisonPrintsBothValues) {

@@ -60,7 +60,7 @@ TEST(EscapeTest, ControlCharactersBecomeEscapes) {
 }
 
 TEST(EscapeTest, C1LineSeparatorAndBidiControlsAreEscaped) {
-  EXPECT_EQ(EscapeLine("\xc2\x80 \xc2\x9b \xc2\xa0"), "\\u0080 \\u009b \xc2\xa0");
+  EXPECT_EQ(EscapeLine("\xc2\x80 \xc2\x9f \xc2\xa0"), "\\u0080 \\u009f \xc2\xa0");
   EXPECT_EQ(EscapeLine("\u2028\u202e\u2066\u2069"), R"(\u2028\u202e\u2066\u2069)");
   EXPECT_EQ(EscapeLine("\u2027\u202f\u2065\u206a"), "\u2027\u202f\u2065\u206a");
 }

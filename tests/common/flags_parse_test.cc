@@ -28,6 +28,7 @@ class FlagsParseTest : public testing::Test {
     flags_.Add({.name = "stop", .target = &stop_});
     flags_.Add({.name = "step-timeout", .target = &timeout_, .max = 3600});
     flags_.Add({.name = "kv-cache-memory-bytes", .target = ByteSize{&bytes_}, .min = 1024});
+    flags_.Add({.name = "resume-grace", .target = &grace_});
     flags_.Add({.name = "help", .target = &help_});
   }
 
@@ -51,6 +52,7 @@ class FlagsParseTest : public testing::Test {
   std::string host_ = "127.0.0.1";
   std::string isa_ = "auto";
   Args stop_ = {"default"};
+  absl::Duration grace_;
   absl::Duration timeout_ = absl::Seconds(10);
   uint64_t bytes_ = 4096;
 };
@@ -177,9 +179,18 @@ TEST_F(FlagsParseTest, NumbersThatAreNoneAreRefused) {
         << bad;
   }
   for (const char* bad : {"", "10", "-1s", "inf", "2 s", "2parsecs"}) {
-    EXPECT_THAT(Error({"--step-timeout", bad}), HasSubstr("takes a duration")) << bad;
+    EXPECT_THAT(Error({"--resume-grace", bad}), HasSubstr("takes a duration")) << bad;
   }
   EXPECT_EQ(Error({"--max-num-seqs=2147483648"}).find("takes an integer"), 15u);
+}
+
+TEST_F(FlagsParseTest, BoundsAreInclusive) {
+  ASSERT_TRUE(flags_.Parse({"--max-num-seqs=4096", "--step-timeout=1h", "--resume-grace=0"}).ok());
+  EXPECT_EQ(seqs_, 4096);
+  EXPECT_EQ(timeout_, absl::Hours(1));
+  ASSERT_TRUE(flags_.Parse({"--max-num-seqs=1", "--kv-cache-memory-bytes=1KiB"}).ok());
+  EXPECT_EQ(seqs_, 1);
+  EXPECT_EQ(bytes_, 1024u);
 }
 
 TEST_F(FlagsParseTest, AFailedFlagKeepsItsTarget) {
@@ -211,6 +222,17 @@ TEST_F(FlagsParseTest, SizesTakeBinaryAndDecimalUnits) {
   }
 }
 
+TEST(FlagSetTest, ASizeOf2To64IsRefusedWithoutBoundsToo) {
+  FlagSet flags;
+  uint64_t bytes = 7;
+  flags.Add({.name = "size", .target = ByteSize{&bytes}});
+  EXPECT_FALSE(flags.Parse({"--size=16777216TiB"}).ok());
+  EXPECT_FALSE(flags.Parse({"--size=16777216.0TiB"}).ok());
+  EXPECT_EQ(bytes, 7u);
+  EXPECT_TRUE(flags.Parse({"--size=16777215.5TiB"}).ok());
+  EXPECT_EQ(bytes, UINT64_MAX - (uint64_t{1} << 39) + 1);
+}
+
 TEST_F(FlagsParseTest, SizesThatAreNoneOrOverflowAreRefused) {
   for (const char* bad : {"",
                           "GiB",
@@ -223,6 +245,8 @@ TEST_F(FlagsParseTest, SizesThatAreNoneOrOverflowAreRefused) {
                           "infB",
                           "16777216TiB",
                           "16777216.0TiB",
+                          "16777217TiB",
+                          "16777217.5TiB",
                           "18446744073709551616",
                           "4GiBs"}) {
     EXPECT_THAT(Error({"--kv-cache-memory-bytes", bad}), HasSubstr("takes a size")) << bad;

@@ -40,6 +40,19 @@ TEST(Hash64Test, MatchesTheReferenceSanityChecks) {
   EXPECT_EQ(Hash64(prefix(222), kPrime32), 0x20CB8AB7AE10C14Au);
 }
 
+// Computed with the reference implementation over the same buffer: the borders of its stripes.
+TEST(Hash64Test, MatchesTheReferenceAroundStripeBorders) {
+  const std::string buffer = SanityBuffer(256);
+  const auto prefix = [&](size_t n) { return absl::string_view(buffer).substr(0, n); };
+  EXPECT_EQ(Hash64(prefix(8)), 0xCDBCF538E71D1348u);
+  EXPECT_EQ(Hash64(prefix(31)), 0x299B39A290E6D783u);
+  EXPECT_EQ(Hash64(prefix(32)), 0x18B216492BB44B70u);
+  EXPECT_EQ(Hash64(prefix(33)), 0x55C8DC3E578F5B59u);
+  EXPECT_EQ(Hash64(prefix(63), kPrime32), 0x6C911FADB05B6FC2u);
+  EXPECT_EQ(Hash64(prefix(64), kPrime32), 0xB5EEBA99264CC44Fu);
+  EXPECT_EQ(Hash64(prefix(256), kPrime32), 0x34733CBD9CC1B0D5u);
+}
+
 TEST(Hash64Test, EveryByteOfEveryLengthCounts) {
   for (size_t length = 1; length <= 80; ++length) {
     std::string text = SanityBuffer(length);

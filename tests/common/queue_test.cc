@@ -88,19 +88,31 @@ TEST(BoundedQueueTest, ClosedQueueTakesNothingAndDrains) {
   EXPECT_EQ(queue.PopUntil(absl::InfiniteFuture()), std::nullopt);
 }
 
+// Whether a waiter already waits when Close comes is up to the scheduler, so this goes many rounds.
 TEST(BoundedQueueTest, CloseWakesEveryWaiter) {
-  BoundedQueue<int> empty(1);
-  BoundedQueue<int> full(1);
-  full.Push(0);
-  std::vector<std::thread> waiters;
-  for (int i = 0; i < 3; ++i) {
-    waiters.emplace_back([&] { EXPECT_EQ(empty.Pop(), std::nullopt); });
-    waiters.emplace_back([&] { EXPECT_FALSE(full.Push(1)); });
+  for (int round = 0; round < 50; ++round) {
+    BoundedQueue<int> empty(1);
+    BoundedQueue<int> full(1);
+    BoundedQueue<int> started(4);
+    full.Push(0);
+    std::vector<std::thread> waiters;
+    for (int i = 0; i < 2; ++i) {
+      waiters.emplace_back([&] {
+        started.Push(1);
+        EXPECT_EQ(empty.Pop(), std::nullopt);
+      });
+      waiters.emplace_back([&] {
+        started.Push(1);
+        EXPECT_FALSE(full.Push(1));
+      });
+    }
+    for (size_t i = 0; i < waiters.size(); ++i) started.Pop();
+    for (int i = 0; i < 20; ++i) std::this_thread::yield();
+    empty.Close();
+    full.Close();
+    for (std::thread& waiter : waiters) waiter.join();
+    EXPECT_EQ(full.Pop(), 0);
   }
-  empty.Close();
-  full.Close();
-  for (std::thread& waiter : waiters) waiter.join();
-  EXPECT_EQ(full.Pop(), 0);
 }
 
 TEST(BoundedQueueTest, PushWaitsForRoomAndKeepsOrder) {
