@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "common/limits.h"
 #include "common/status.h"
 #include "kernels/comm/single.h"
+#include "kernels/cpu/block_ops.h"
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/cpu_step.h"
 #include "kernels/cpu/flush_denormals.h"
@@ -119,9 +119,11 @@ class CpuBackend final : public Backend {
     CHECK(own != nullptr) << "a step of another backend";
     return *own;
   }
-  static std::byte* Block(KvPool& pool, int32_t id) {
+  static void CheckBlock(const KvPool& pool, int32_t id) {
     CHECK(id >= 0 && id < pool.num_blocks()) << "block " << id << " of " << pool.num_blocks();
-    return static_cast<std::byte*>(pool.block(id));
+  }
+  static BlockMemory Memory(KvPool& pool) {
+    return {static_cast<std::byte*>(pool.block(0)), pool.layout().BlockBytes()};
   }
 
   ThreadTeam team_;
@@ -219,15 +221,18 @@ void CpuBackend::Sample(PreparedStep& step, TensorView logits, absl::Span<const 
 }
 
 void CpuBackend::CopyBlocks(KvPool& pool, absl::Span<const BlockCopy> copies) {
+  if (copies.empty()) return;
   for (const BlockCopy& copy : copies) {
-    std::memmove(Block(pool, copy.destination),
-                 Block(pool, copy.source),
-                 pool.layout().BlockBytes());
+    CheckBlock(pool, copy.source);
+    CheckBlock(pool, copy.destination);
   }
+  team_.Run([&](int thread) { cpu::CopyBlocks(Memory(pool), copies, thread, team_.size()); });
 }
 
 void CpuBackend::ZeroBlocks(KvPool& pool, absl::Span<const int32_t> blocks) {
-  for (int32_t block : blocks) std::memset(Block(pool, block), 0, pool.layout().BlockBytes());
+  if (blocks.empty()) return;
+  for (const int32_t block : blocks) CheckBlock(pool, block);
+  team_.Run([&](int thread) { FillBlocks(Memory(pool), blocks, 0, thread, team_.size()); });
 }
 
 absl::StatusOr<const StepOutput*> CpuBackend::Collect(PreparedStep& step) {
