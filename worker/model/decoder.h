@@ -1,0 +1,78 @@
+// The one decoder: the forward pass of every architecture, as layer operations of a backend. It
+// owns the loaded model, the activation buffers and the RoPE table; KV pools belong to the runner.
+// One thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "kernels/backend.h"
+#include "kernels/kv_layout.h"
+#include "worker/model/loader.h"
+
+namespace pagoda {
+
+class Communicator;
+
+class Decoder {
+ public:
+  // `backend` must outlive this.
+  Decoder(Backend& backend, LoadedModel model) : backend_(backend), model_(std::move(model)) {}
+
+  const LoadedModel& model() const { return model_; }
+
+  // What the pool of this rank must look like.
+  KvLayout MakeKvLayout(int32_t block_size) const;
+
+  // Tokens that a query sees, itself included; 0 for all: SequenceInput::window.
+  int32_t window() const;
+
+  // Lays out the buffers of an epoch. Call after each Backend::Configure, which takes the old ones,
+  // with the same limits; the RoPE table is kept when it is long enough. InvalidArgument when
+  // max_model_len is beyond the model's.
+  absl::Status Configure(const StepLimits& limits);
+
+  // The body of Backend::Run for one step over `pool`: `rows` tokens, `logits_rows` rows of logits.
+  // `communicator` may be null on a single rank. REQUIRES: within the limits of Configure.
+  absl::Status Forward(LayerOps& ops,
+                       int64_t rows,
+                       int64_t logits_rows,
+                       KvPool& pool,
+                       Communicator* communicator);
+
+  // f32 [logits_rows, vocabulary], written by Forward.
+  TensorView Logits(int64_t logits_rows) const { return logits_.Rows(0, logits_rows); }
+
+ private:
+  // The buffers of one step; all [rows, …], so a step uses their first rows.
+  struct Activations {
+    TensorView residual;   // f32 [rows, hidden]
+    TensorView delta;      // f32 [rows, hidden]: what a block adds to the residual
+    TensorView normed;     // [rows, hidden] in the model's dtype
+    TensorView qkv;        // f32 [rows, (heads + 2 kv heads) * head_dim]
+    TensorView q;          // [rows, heads * head_dim]
+    TensorView attention;  // [rows, heads * head_dim]
+    TensorView mlp;        // [rows, intermediate]
+
+    Activations Rows(int64_t rows) const;
+  };
+
+  absl::Status MakeActivations(int64_t rows);
+  absl::Status ForwardLayer(LayerOps& ops,
+                            int layer,
+                            const Activations& a,
+                            const AttentionSpec& spec,
+                            KvPool& pool,
+                            Communicator* communicator);
+
+  float Epsilon() const { return static_cast<float>(model_.config.norm_eps); }
+
+  Backend& backend_;
+  LoadedModel model_;
+  std::unique_ptr<RopeTable> rope_;
+  Activations buffers_;  // of max_tokens rows
+  TensorView logits_;    // f32 [max_logits_rows, vocabulary]
+};
+
+}  // namespace pagoda
