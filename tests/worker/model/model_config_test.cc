@@ -1,5 +1,8 @@
 #include "worker/model/model_config.h"
 
+#include <cmath>
+
+#include "common/random.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -194,7 +197,8 @@ TEST(ModelConfigTest, BrokenJsonIsRefused) {
         "\xff" + valid,
         "{\"a\": " + std::string(100000, '[') + std::string(100000, ']') + "}",
         std::string(R"({"vocab_size": 1, "vocab_size": 2})"),
-        std::string(R"({"a": NaN})")}) {
+        std::string(R"({"a": NaN})"),
+        std::string(R"({"a": 1e999})")}) {
     const absl::Status status = ParseModelConfig(text, "").status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << text.substr(0, 40);
     EXPECT_THAT(std::string(status.message()), HasSubstr("config.json")) << text.substr(0, 40);
@@ -202,6 +206,30 @@ TEST(ModelConfigTest, BrokenJsonIsRefused) {
   for (size_t size = 0; size < valid.size(); ++size) {
     ASSERT_FALSE(ParseModelConfig(valid.substr(0, size), "").ok()) << size;
   }
+}
+
+// Whatever is accepted lies within the limits that later arithmetic relies on.
+TEST(ModelConfigTest, RandomDamageGivesAnErrorOrAConfigurationWithinTheLimits) {
+  const std::string valid = testing::TinyConfig(true);
+  Random random(11);
+  int accepted = 0;
+  for (int round = 0; round < 4000; ++round) {
+    std::string text = valid;
+    for (uint64_t flips = 1 + random.Below(3); flips > 0; --flips) {
+      const char bytes[] = "0123456789-.eE\"{}[],: ntf\\\xff";
+      text[random.Below(text.size())] = bytes[random.Below(sizeof(bytes))];
+    }
+    const auto config = ParseModelConfig(text, random.Bernoulli(0.5) ? text : "");
+    if (!config.ok()) continue;
+    ++accepted;
+    ASSERT_EQ(config->num_heads % config->num_kv_heads, 0) << text;
+    ASSERT_TRUE(config->head_dim >= 2 && config->head_dim % 2 == 0) << text;
+    ASSERT_TRUE(config->hidden_size >= 1 && config->hidden_size <= 1 << 20) << text;
+    ASSERT_TRUE(config->rope.theta >= 1 && std::isfinite(config->rope.theta)) << text;
+    for (const int32_t id : config->eos_token_ids) ASSERT_LT(id, config->vocab_size) << text;
+  }
+  EXPECT_GT(accepted, 100);
+  EXPECT_LT(accepted, 3900);
 }
 
 TEST(ModelConfigTest, StopIdsOfBothFilesTogetherNumberOrList) {
