@@ -83,12 +83,16 @@ def strip_cpp(text):
     return NOT_CODE.sub(blank, text)
 
 
-def cmake_commands(text, folder):
-    """(command, words) of a CMakeLists.txt, with foreach over plain words and set() expanded."""
-    text = re.sub(r"#[^\n]*", "", text)
-    text = re.sub(
-        r"foreach\s*\(\s*(\w+)\s+(?!IN\b)([^()]*)\)([\s\S]*?)endforeach\s*\([^()]*\)",
-        lambda m: "".join(m[3].replace("${%s}" % m[1], word) for word in m[2].split()), text)
+def cmake_commands(tree, path):
+    """(command, words) of a CMakeLists.txt, with foreach(), set() and file(GLOB) expanded."""
+
+    def unroll(m):
+        words = ["${%s}" % m[3].strip()] if m[2] else m[3].split()
+        return "".join(m[4].replace("${%s}" % m[1], word) for word in words)
+
+    folder = posixpath.dirname(path)
+    text = re.sub(r"foreach\s*\(\s*(\w+)\s+(IN LISTS\s+)?([^()]*)\)([\s\S]*?)endforeach\s*\(\)",
+                  unroll, re.sub(r"#[^\n]*", "", tree[path]))
     known = {"CMAKE_CURRENT_SOURCE_DIR": ["/" + folder], "PROJECT_SOURCE_DIR": ["/"]}
     for command, body in re.findall(r"(\w+)\s*\(([^()]*)\)", text):
         words = []
@@ -100,6 +104,9 @@ def cmake_commands(text, folder):
                 words.append(re.sub(r"\$\{(\w+)\}", lambda m: (known.get(m[1]) or m)[0], word))
         if command == "set" and words:
             known[words[0]] = words[1:]
+        if command == "file" and words[0] == "GLOB":
+            known[words[1]] = ["/" + p for p in tree if posixpath.dirname(p) == folder
+                               and in_scope(posixpath.basename(p), words[2:])]
         yield command, words
 
 
@@ -108,13 +115,13 @@ def read_targets(tree):
     targets, reached = [], {""}
     for path in (p for p in tree if posixpath.basename(p) == "CMakeLists.txt"):
         here = posixpath.dirname(path)
-        for command, words in cmake_commands(tree[path], here):
+        for command, words in cmake_commands(tree, path):
             if command == "add_subdirectory":
                 reached.add(posixpath.join(here, words[0]))
             if command == "file" and words[0] == "GLOB_RECURSE" and words[-1] == "*/CMakeLists.txt":
                 reached |= {posixpath.dirname(p) for p in tree if within(p, here)}
             kind = re.fullmatch(r"pagoda_(library|binary|test|proto)", command)
-            if not kind or not words:
+            if not kind:
                 continue
             parts, part = collections.defaultdict(list), ""
             for word in words[1:]:

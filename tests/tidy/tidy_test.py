@@ -131,10 +131,18 @@ class LayerTest(TidyCase):
         target = tidy.Target("library", "x", "coordinator/engine", [], ["coordinator/core"])
         self.assertEqual(list(tidy.check_layers({}, [target])), [])
 
-    def test_variables_in_cmake_are_expanded(self):
-        text = "set(srcs a.cc b.cc)\npagoda_library(x SRCS ${srcs} ${PROJECT_SOURCE_DIR}/c.cc)\n"
-        words = list(tidy.cmake_commands(text, "x"))[-1][1]
-        self.assertEqual(words, ["x", "SRCS", "a.cc", "b.cc", "//c.cc"])
+    def test_variables_loops_and_globs_in_cmake_are_expanded(self):
+        text = ("set(srcs a.cc b.cc)  # not (this)\n"
+                "pagoda_library(x SRCS ${srcs} ${PROJECT_SOURCE_DIR}/c.cc)\n"
+                "foreach(op y z)\n  file(GLOB found CONFIGURE_DEPENDS ${op}*.cc)\n"
+                "  pagoda_test(${op} SRCS ${found})\nendforeach()\n"
+                "foreach(one IN LISTS srcs)\n  pagoda_binary(${name} SRCS ${one})\nendforeach()\n")
+        tree = dict.fromkeys(("x/y1.cc", "x/y2.cc", "x/z/y3.cc", "x/z.cc"), "")
+        found = {words[0]: words[2:] for command, words in
+                 tidy.cmake_commands({**tree, "x/CMakeLists.txt": text}, "x/CMakeLists.txt")
+                 if command.startswith("pagoda_")}
+        self.assertEqual(found, {"x": ["a.cc", "b.cc", "//c.cc"], "y": ["/x/y1.cc", "/x/y2.cc"],
+                                 "z": ["/x/z.cc"], "${name}": ["a.cc", "b.cc"]})
 
 
 class DeadFileTest(TidyCase):
