@@ -29,9 +29,9 @@ constexpr SizeUnit kSizeUnits[] = {{"kib", uint64_t{1} << 10},
                                    {"gib", uint64_t{1} << 30},
                                    {"tib", uint64_t{1} << 40},
                                    {"kb", 1000},
-                                   {"mb", 1000 * 1000},
-                                   {"gb", 1000 * 1000 * 1000},
-                                   {"tb", 1000ull * 1000 * 1000 * 1000},
+                                   {"mb", 1'000'000},
+                                   {"gb", 1'000'000'000},
+                                   {"tb", 1000ull * 1'000'000'000},
                                    {"b", 1}};
 
 bool ParseSize(absl::string_view text, uint64_t* bytes) {

@@ -134,7 +134,7 @@ absl::Status FlagSet::ParseEnvironment() {
 absl::Status FlagSet::Set(Row& row, absl::string_view value, absl::string_view origin) {
   if (IsList(row.flag) && !row.set) std::get<std::vector<std::string>*>(row.flag.target)->clear();
   row.set = true;
-  const absl::Status status = flags_internal::ParseValue(row.flag, value);
+  absl::Status status = flags_internal::ParseValue(row.flag, value);
   if (status.ok()) return status;
   return absl::InvalidArgumentError(absl::StrCat(origin, " ", status.message()));
 }

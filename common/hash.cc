@@ -33,7 +33,7 @@ uint64_t Merge(uint64_t hash, uint64_t accumulator) {
 uint64_t HashStripes(const char** p, const char* end, uint64_t seed) {
   uint64_t acc[4] = {seed + kPrime1 + kPrime2, seed + kPrime2, seed, seed - kPrime1};
   for (; end - *p >= 32; *p += 32) {
-    for (int i = 0; i < 4; ++i) acc[i] = Round(acc[i], Read<uint64_t>(*p + 8 * i));
+    for (size_t i = 0; i < 4; ++i) acc[i] = Round(acc[i], Read<uint64_t>(*p + 8 * i));
   }
   uint64_t hash =
       std::rotl(acc[0], 1) + std::rotl(acc[1], 7) + std::rotl(acc[2], 12) + std::rotl(acc[3], 18);
