@@ -26,7 +26,8 @@ endif()
 add_library(pagoda_options INTERFACE)
 target_include_directories(pagoda_options INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}/gen)
 # FMA is written out where it is meant (kernels/NUMERICS.md); the compiler never contracts a*b+c.
-target_compile_options(pagoda_options INTERFACE -Wall -Wextra -Werror -ffp-contract=off)
+target_compile_options(pagoda_options INTERFACE -Wall -Wextra -Werror -ffp-contract=off
+  -Wno-missing-field-initializers)  # designated initialisers name what is not the default
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(pagoda_options INTERFACE -Wthread-safety)
 endif()
@@ -146,7 +147,7 @@ function(pagoda_proto folder)
   add_custom_target(${name}_gen DEPENDS ${srcs})
   add_dependencies(generated ${name}_gen)
   add_library(${name} STATIC ${srcs})
-  target_include_directories(${name} SYSTEM PUBLIC ${gen} ${PROJECT_SOURCE_DIR})
+  target_include_directories(${name} SYSTEM PUBLIC ${gen})
   target_link_libraries(${name} PUBLIC ${deps} protobuf::libprotobuf)
   if(ARG_GRPC)
     target_link_libraries(${name} PUBLIC gRPC::grpc++)

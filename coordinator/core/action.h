@@ -28,8 +28,8 @@ struct Append {
   RequestId id;
 };
 
-// Readers of the request may see its first `published` tokens (already published in its TokenLog). The first
-// Emit of a request, with 0, acknowledges it.
+// Readers of the request may see its first `published` tokens (already published in its TokenLog).
+// The first Emit of a request, with 0, acknowledges it.
 struct Emit {
   RequestId id;
   uint32_t published = 0;
@@ -43,15 +43,16 @@ struct End {
   uint32_t completion_tokens = 0;
 };
 
-// Configure every rank for this epoch and open its stream. Answered by StepDone{step 0} or GroupLost.
+// Configure every rank for this epoch and open its stream. Answered by StepDone{step 0} or
+// GroupLost.
 struct OpenEpoch {
   GroupId group;
   Epoch epoch;
   GroupCapacity capacity;
 };
 
-// The epoch is over by the core's decision: close its stream; kill a worker that may hang. The group comes back
-// with GroupJoined.
+// The epoch is over by the core's decision: close its stream; kill a worker that may hang. The
+// group comes back with GroupJoined.
 struct Drop {
   GroupId group;
   Epoch epoch;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "coordinator/core/request/capacity.h"
 #include "coordinator/core/request/ids.h"
 #include "coordinator/core/request/request.h"
 
@@ -24,15 +25,6 @@ struct Cancel {
 // The request's reader is gone. Without a resume grace (not built yet) that cancels it.
 struct Detach {
   RequestId id;
-};
-
-// What a group can hold, from its ranks' answers to Profile.
-struct GroupCapacity {
-  uint32_t num_blocks = 0;  // usable blocks of the pool, >= 1
-  uint32_t block_size = 0;  // tokens
-  uint32_t max_lanes = 0;
-  uint32_t max_step_tokens = 0;
-  uint32_t max_model_len = 0;
 };
 
 // All ranks of a group have loaded the model and wait for an epoch.
@@ -58,14 +50,15 @@ struct StepDone {
   GroupId group;
   Epoch epoch;
   Step step;
-  uint64_t table_digest = 0;    // when the plan asked for it
-  std::vector<int32_t> tokens;  // drawn tokens, by ascending lane
+  uint64_t table_digest = 0;            // when the plan asked for it
+  std::vector<int32_t> tokens;          // drawn tokens, by ascending lane
   std::vector<TokenLogprobs> logprobs;  // empty, or one per token
   std::vector<RowFailure> failures;
   absl::Duration busy;  // time the device worked on the step
 };
 
-// The text stage found a stop string that is complete with generated token number `tokens` (a count from 1).
+// The text stage found a stop string that is complete with generated token number `tokens` (a count
+// from 1).
 struct StopAt {
   RequestId id;
   uint32_t tokens = 0;
@@ -79,13 +72,21 @@ struct JournalDurable {
 // No new requests; the ones accepted run to their end.
 struct Drain {};
 
-// Time passes. Plans are made here only, so whatever arrived together is planned together: the engine applies a
-// batch of events and then one Tick.
+// Time passes. Plans are made here only, so whatever arrived together is planned together: the
+// engine applies a batch of events and then one Tick.
 struct Tick {
   absl::Time now;
 };
 
-using Event = std::variant<Submit, Cancel, Detach, GroupJoined, GroupLost, StepDone, StopAt,
-                           JournalDurable, Drain, Tick>;
+using Event = std::variant<Submit,
+                           Cancel,
+                           Detach,
+                           GroupJoined,
+                           GroupLost,
+                           StepDone,
+                           StopAt,
+                           JournalDurable,
+                           Drain,
+                           Tick>;
 
 }  // namespace pagoda::core

@@ -11,8 +11,8 @@
 
 namespace pagoda::core {
 
-// How a sequence draws; mirrors SamplingParams of worker.proto. All values are final: defaults of the model are
-// filled in and the seed is drawn before a request reaches the core.
+// How a sequence draws; mirrors SamplingParams of worker.proto. All values are final: defaults of
+// the model are filled in and the seed is drawn before a request reaches the core.
 struct SamplingParams {
   float temperature = 1;  // 0: argmax
   float top_p = 1;
@@ -22,7 +22,8 @@ struct SamplingParams {
   int32_t logprobs = -1;  // -1: none; else of the drawn token and this many most likely ones
 };
 
-// A request that passed every check which needs no state: tokens within the vocabulary, values within limits.
+// A request that passed every check which needs no state: tokens within the vocabulary, values
+// within limits.
 struct RequestSpec {
   RequestId id;
   std::vector<int32_t> prompt;  // 1 <= size

@@ -1,9 +1,9 @@
 // The generated tokens of one sequence: append-only, with a published length.
 //
-// One writer (the engine thread) appends and publishes; any number of readers follow with a Cursor and see only
-// published tokens. A slow reader is a cursor that lags: it costs the writer nothing. Chunks never move, so a
-// reader needs no lock. Logs are shared between the core and its readers because a reader may outlive the
-// request it reads.
+// One writer (the engine thread) appends and publishes; any number of readers follow with a Cursor
+// and see only published tokens. A slow reader is a cursor that lags: it costs the writer nothing.
+// Chunks never move, so a reader needs no lock. Logs are shared between the core and its readers
+// because a reader may outlive the request it reads.
 #pragma once
 
 #include <atomic>
@@ -20,7 +20,7 @@ struct TokenLogprobs {
     float logprob = 0;
   };
   float logprob = 0;
-  uint32_t rank = 0;            // of the drawn token, from 1
+  uint32_t rank = 0;           // of the drawn token, from 1
   std::vector<Candidate> top;  // most likely first
 };
 
@@ -41,7 +41,8 @@ class TokenLog {
 
   // Writer only.
   void Append(int32_t token, TokenLogprobs logprobs = {});
-  // Writer only. Makes the first `length` tokens readable. REQUIRES: published() <= length <= size().
+  // Writer only. Makes the first `length` tokens readable. REQUIRES: published() <= length <=
+  // size().
   void Publish(uint32_t length);
   // Writer only.
   uint32_t size() const { return size_; }

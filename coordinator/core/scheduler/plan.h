@@ -1,7 +1,8 @@
-// The plan of one step, as the core decides it; the transport encodes it as proto Plan (worker.proto), whose
-// comments are the contract of every op and row.
+// The plan of one step, as the core decides it; the transport encodes it as proto Plan
+// (worker.proto), whose comments are the contract of every op and row.
 //
-// A plan's storage is reused: a StepPlan handed out by the core is valid until the next Core::Apply.
+// A plan's storage is reused: a StepPlan handed out by the core is valid until the next
+// Core::Apply.
 #pragma once
 
 #include <cstdint>

@@ -67,13 +67,13 @@ class RandomRun : public testing::TestWithParam<int> {
                                  [id](const auto& m) { return std::ranges::count(m, id); });
   }
 
+  uint8_t* Slot(int32_t block, int64_t offset) { return &device_[block * block_size_ + offset]; }
+
   void Carry(const BlockChange& change, std::vector<int32_t>* mirror) {
     switch (change.kind) {
       case BlockChange::Kind::kCopy:
         ++seen_.copies;
-        std::copy_n(&device_[change.source * block_size_],
-                    block_size_,
-                    &device_[change.block * block_size_]);
+        std::copy_n(Slot(change.source, 0), block_size_, Slot(change.block, 0));
         return;
       case BlockChange::Kind::kSet:
         Drop(mirror->at(change.index));
@@ -95,7 +95,7 @@ class RandomRun : public testing::TestWithParam<int> {
     manager_.CheckWritable(s->table, first, end);
     for (int64_t t = first; t < end; ++t) {
       s->tokens.push_back(static_cast<uint8_t>(random_.Below(2)));
-      device_[s->mirror.at(t / block_size_) * block_size_ + t % block_size_] = s->tokens.back();
+      *Slot(s->mirror.at(t / block_size_), t % block_size_) = s->tokens.back();
     }
   }
 
@@ -193,8 +193,9 @@ class RandomRun : public testing::TestWithParam<int> {
         ASSERT_EQ(s->table.blocks()[i].id, s->mirror[i]);
       }
       for (size_t t = 0; t < s->tokens.size(); ++t) {
-        const size_t slot = s->mirror[t / block_size_] * block_size_ + t % block_size_;
-        ASSERT_EQ(device_[slot], s->tokens[t]) << "token " << t;
+        const auto place = static_cast<int64_t>(t);
+        ASSERT_EQ(*Slot(s->mirror[place / block_size_], place % block_size_), s->tokens[t])
+            << "token " << t;
       }
     }
     ASSERT_EQ(manager_.pool().num_held(), static_cast<int32_t>(held.size()));
@@ -203,15 +204,15 @@ class RandomRun : public testing::TestWithParam<int> {
     for (int32_t id = 1; id <= num_blocks_; ++id) {
       ASSERT_EQ(manager_.pool().ReleasedAt(id), StepFence{dropped_at_[id]});
       if (held.contains(id)) continue;
-      std::fill_n(&device_[id * block_size_], block_size_, kPoison);
+      std::fill_n(Slot(id, 0), block_size_, kPoison);
       forked_.erase(id);
     }
   }
 
   Random random_{static_cast<uint64_t>(GetParam())};
   const int32_t num_blocks_ = 7 + static_cast<int32_t>(random_.Below(14));
-  const int32_t block_size_ = 1 + GetParam() % 8;
-  BlockManager manager_{num_blocks_, block_size_};
+  const int64_t block_size_ = 1 + GetParam() % 8;
+  BlockManager manager_{num_blocks_, static_cast<int32_t>(block_size_)};
   std::vector<std::unique_ptr<Sequence>> sequences_;
   std::vector<uint8_t> device_ = std::vector<uint8_t>((num_blocks_ + 1) * block_size_, kPoison);
   std::vector<uint64_t> dropped_at_ = std::vector<uint64_t>(num_blocks_ + 1);  // step, by block
@@ -225,15 +226,6 @@ TEST_P(RandomRun, EveryTableAlwaysReadsItsOwnTokens) {
     ASSERT_NO_FATAL_FAILURE(Operate()) << "operation " << i;
     ASSERT_NO_FATAL_FAILURE(Audit()) << "operation " << i;
   }
-  printf("N=%d bs=%d copies %d refusals %d last %d full %d seqs %zu held %d\n",
-         num_blocks_,
-         block_size_,
-         seen_.copies,
-         seen_.refusals,
-         seen_.last_writers,
-         seen_.full_pools,
-         sequences_.size(),
-         manager_.pool().num_held());
   EXPECT_GT(seen_.refusals, 50);
   EXPECT_GT(seen_.full_pools, 20);
   // Blocks of one token are never written twice, so there is nothing to copy.

@@ -1,0 +1,53 @@
+// The life of a group, seen from the core: which epoch it is in, which steps are unanswered, until
+// when.
+//
+//   absent --Joined--> opening --answer to step 0--> open
+//     ^                  |                            |
+//     +------------------+---- Lost / deadline -------+
+//
+// Epoch numbers only rise. Pure; time comes in as an argument.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "coordinator/core/request/ids.h"
+
+namespace pagoda::core {
+
+class GroupEpoch {
+ public:
+  enum class State { kAbsent, kOpening, kOpen };
+
+  State state() const { return state_; }
+  Epoch epoch() const { return epoch_; }
+
+  // A new epoch; its opening counts as step 0. REQUIRES: state() == kAbsent.
+  void Begin(absl::Time now, absl::Duration allowance);
+  // A step was sent. REQUIRES: state() == kOpen.
+  void Sent(Step step, absl::Time now, absl::Duration allowance);
+  // The group answered `step`. An answer out of order is an error of the group:
+  // FAILED_PRECONDITION.
+  absl::Status Answered(Step step, absl::Time now);
+  // The epoch is over.
+  void Finish();
+
+  // When the oldest unanswered step is late; its time runs from when it became the oldest.
+  // InfiniteFuture if nothing is unanswered.
+  absl::Time deadline() const { return deadline_; }
+
+ private:
+  struct Unanswered {
+    Step step;
+    absl::Duration allowance;
+  };
+
+  State state_ = State::kAbsent;
+  Epoch epoch_;
+  std::deque<Unanswered> unanswered_;
+  absl::Time deadline_ = absl::InfiniteFuture();
+};
+
+}  // namespace pagoda::core
