@@ -9,9 +9,9 @@
 namespace pagoda {
 namespace {
 
-// Tokens after which the window slides even if its new anchor shows no text of its own, and after
-// which a mixed decoder's U+FFFD is taken for good.
-constexpr size_t kMaxWindow = 32;
+// Tokens after the anchor with which the window slides even if they show no text of their own, and
+// with which a mixed decoder's U+FFFD is taken for good.
+constexpr size_t kMaxFresh = 32;
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
@@ -74,7 +74,8 @@ absl::Status IncrementalDecoder::AppendToWindow(int32_t token,
   window_.push_back(token);
   const size_t decoded = decoded_;
   ASSIGN_OR_RETURN(std::string text, NewText());
-  if (kind_ == DecoderKind::kMixed && text.ends_with(kReplacement) && window_.size() < kMaxWindow) {
+  if (kind_ == DecoderKind::kMixed && text.ends_with(kReplacement) &&
+      window_.size() - anchor_ < kMaxFresh) {
     decoded_ = decoded;
     return absl::OkStatus();
   }
@@ -108,9 +109,9 @@ absl::StatusOr<std::string> IncrementalDecoder::NewText() {
 }
 
 absl::Status IncrementalDecoder::Slide() {
-  const std::span<const int32_t> next(window_.begin() + anchor_, window_.end());
-  ASSIGN_OR_RETURN(const std::string text, tokenizer_.Decode(next, false));
-  if (text.empty() && window_.size() < kMaxWindow) return absl::OkStatus();
+  const std::span<const int32_t> fresh(window_.begin() + anchor_, window_.end());
+  ASSIGN_OR_RETURN(const std::string text, tokenizer_.Decode(fresh, false));
+  if (text.empty() && fresh.size() < kMaxFresh) return absl::OkStatus();
   window_.erase(window_.begin(), window_.begin() + anchor_);
   anchor_ = window_.size();
   decoded_ = text.size();

@@ -36,6 +36,12 @@ std::vector<std::string> TextPerCall(const Tokenizer& tokenizer,
   return texts;
 }
 
+std::string Joined(const std::vector<std::string>& texts) {
+  std::string all;
+  for (const std::string& text : texts) all += text;
+  return all;
+}
+
 // One call per id.
 std::vector<Ids> Single(const Ids& ids) {
   std::vector<Ids> calls;
@@ -80,6 +86,15 @@ TEST(IncrementalDecoderTest, ARunOfByteTokensWaitsForItsEnd) {
               ElementsAre("", "", "", "", "����a", ""));
   EXPECT_THAT(TextPerCall(*tokenizer, false, Single({a, ByteToken(0xC3), ByteToken(0xA9)})),
               ElementsAre("a", "", "", "é"));
+}
+
+TEST(IncrementalDecoderTest, ASpaceAfterALongRunStays) {
+  const auto tokenizer = MakeTokenizer(SentencePieceJson());
+  const int32_t space = 260, a = 261, space_a = 265;
+  Ids ids(100, ByteToken('x'));
+  ids.insert(ids.end(), {a, space, space_a});
+  const auto texts = TextPerCall(*tokenizer, false, Single(ids));
+  EXPECT_EQ(Joined(texts), std::string(100, 'x') + "a  a");
 }
 
 TEST(IncrementalDecoderTest, PiecesOfARunNameTheirTokens) {
@@ -127,7 +142,7 @@ Ids RandomIds(const Tokenizer& tokenizer, size_t count, Random& random) {
   return ids;
 }
 
-// `size_limit` + 1 calls or fewer, of 0 to 3 ids or now and then many.
+// Calls of 0 to 3 ids, now and then of many.
 std::vector<Ids> RandomCalls(const Ids& ids, Random& random) {
   std::vector<Ids> calls;
   for (size_t at = 0; at < ids.size();) {
@@ -136,12 +151,6 @@ std::vector<Ids> RandomCalls(const Ids& ids, Random& random) {
     at += size;
   }
   return calls;
-}
-
-std::string Joined(const std::vector<std::string>& texts) {
-  std::string all;
-  for (const std::string& text : texts) all += text;
-  return all;
 }
 
 TEST(IncrementalDecoderTest, PiecesTogetherAreTheWholeDecodeForAnyIds) {

@@ -120,7 +120,7 @@ std::string ByteLevelJson() {
   return file.dump();
 }
 
-std::string SentencePieceJson() {
+std::string SentencePieceJson(int leading_spaces) {
   std::vector<std::string> entries;
   for (int byte = 0; byte < 256; ++byte) {
     char text[8];
@@ -128,10 +128,11 @@ std::string SentencePieceJson() {
     entries.push_back(text);
   }
   entries.insert(entries.end(), {"▁", "a", "b", "c", "é", "▁a", "▁▁", "ab", "▁ab", "▁▁▁▁"});
-  json file = File(
-      Bpe(Vocabulary(entries), {"▁ a", "▁ ▁", "a b", "▁ ab", "▁▁ ▁▁"}, true),
-      Sequence(
-          {Replace("▁", " "), {{"type", "ByteFallback"}}, {{"type", "Fuse"}}, Strip(" ", 1, 0)}));
+  json file = File(Bpe(Vocabulary(entries), {"▁ a", "▁ ▁", "a b", "▁ ab", "▁▁ ▁▁"}, true),
+                   Sequence({Replace("▁", " "),
+                             {{"type", "ByteFallback"}},
+                             {{"type", "Fuse"}},
+                             Strip(" ", leading_spaces, 0)}));
   file["normalizer"] = {
       {"type", "Sequence"},
       {"normalizers", {{{"type", "Prepend"}, {"prepend", "▁"}}, Replace(" ", "▁")}}};
@@ -209,6 +210,7 @@ std::vector<NamedTokenizer> AllTokenizers() {
   std::vector<NamedTokenizer> all;
   all.push_back({"byte-level", MakeTokenizer(ByteLevelJson())});
   all.push_back({"SentencePiece", MakeTokenizer(SentencePieceJson())});
+  all.push_back({"SentencePiece, 3 spaces", MakeTokenizer(SentencePieceJson(3))});
   all.push_back({"Metaspace", MakeTokenizer(MetaspaceJson())});
   all.push_back({"WordPiece", MakeTokenizer(WordPieceJson())});
   all.push_back({"no decoder", MakeTokenizer(NoDecoderJson())});

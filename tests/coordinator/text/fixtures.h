@@ -19,8 +19,9 @@ inline constexpr int32_t kTool = 3;   // "<tool x>", added, not special
 // GPT-2's kind: every byte, a few merges (one is two thirds of "你"), a hole in the ids.
 std::string ByteLevelJson();
 
-// Llama 2's kind: a leading space comes and goes, unknown characters fall back to byte tokens.
-std::string SentencePieceJson();
+// Llama 2's kind: a leading space comes and goes, unknown characters fall back to byte tokens. The
+// decoder drops up to `leading_spaces`; Llama's 1.
+std::string SentencePieceJson(int leading_spaces = 1);
 
 // T5's kind: "▁" is a space, dropped in the first token.
 std::string MetaspaceJson();
