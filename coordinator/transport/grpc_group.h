@@ -1,11 +1,9 @@
 // A group of worker processes behind gRPC (worker.proto). One rank until tensor parallelism is
 // built.
 //
-//   dial -> LoadModel -> Profile -> (GroupJoined) -> wait for OpenEpoch -> Configure -> Steps ...
-//   stream over
-//    ^                                                                                  (GroupLost)
-//    |
-//    +------------------------------------------------------------------------------------------------+
+//   dial -> LoadModel -> Profile -> (GroupJoined) -> wait for OpenEpoch -> Configure -> Steps
+//    ^                                                                   (GroupLost)    |
+//    +------------------------------------------------------------------------ over ----+
 //
 // One thread of its own walks this path with blocking calls that have deadlines; plans and answers
 // go through a StepStream and need no thread.

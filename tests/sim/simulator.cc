@@ -1,0 +1,422 @@
+#include "tests/sim/simulator.h"
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <memory>
+#include <queue>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/check.h"
+#include "common/hash.h"
+#include "common/random.h"
+#include "coordinator/core/core.h"
+#include "tests/sim/sim_worker.h"
+
+namespace pagoda::sim {
+namespace {
+
+constexpr core::GroupId kGroup(0);
+constexpr absl::Duration kStepTimeout = absl::Seconds(2);
+constexpr absl::Duration kGiveUp = absl::Hours(10);
+
+// What the harness knows of a request.
+struct Client {
+  std::shared_ptr<core::TokenLog> log;
+  std::vector<int32_t> expected;  // the fault-free output, up to its own end
+  core::FinishReason expected_finish = core::FinishReason::kLength;
+  uint32_t stop_after = 0;  // a stop string is complete with this token; 0: none
+  bool may_be_cut = false;  // it may be cancelled or run out of time
+  uint32_t published = 0;
+  bool acknowledged = false;
+  bool ended = false;
+};
+
+class Simulation {
+ public:
+  explicit Simulation(const Scenario& scenario);
+  Report Run();
+
+ private:
+  void At(absl::Time time, std::function<void()> what);
+  void After(absl::Duration delay, std::function<void()> what) {
+    At(now_ + delay, std::move(what));
+  }
+  absl::Duration Delay(int64_t max_us) {
+    return absl::Microseconds(1 + static_cast<int64_t>(random_.Below(max_us)));
+  }
+  void Fail(const std::string& what);
+
+  void PlanArrivals();
+  void SubmitRequest(uint64_t index);
+  std::vector<int32_t> Expect(const core::RequestSpec& spec, Client* client);
+  void Apply(core::Event event);
+  void TickSoon();
+
+  void On(const core::SendPlan& action);
+  void On(const core::Append& action);
+  void On(const core::Emit& action);
+  void On(const core::End& action);
+  void On(const core::OpenEpoch& action);
+  void On(const core::Drop& action);
+  void Trace(const std::string& text) { trace_.Add(text); }
+
+  void Join();
+  void Answer(core::StepDone done);
+  void WorkerDies(core::Epoch epoch);
+  void CheckEnd(core::RequestId id, const core::End& end, const Client& client);
+  void CheckAtRest();
+
+  const Scenario scenario_;
+  Random random_;
+  core::Core core_;
+  absl::Time now_ = absl::UnixEpoch();
+  uint64_t order_ = 0;
+  struct Later {
+    absl::Time time;
+    uint64_t order;
+    std::function<void()> what;
+    bool operator<(const Later& other) const {
+      return std::tie(other.time, other.order) < std::tie(time, order);
+    }
+  };
+  std::priority_queue<Later> agenda_;
+  bool tick_pending_ = false;
+  std::map<core::RequestId, Client> clients_;
+  std::unique_ptr<SimWorker> worker_;
+  core::Epoch epoch_;
+  absl::Time worker_free_ = absl::UnixEpoch();  // answers come in order
+  uint64_t journal_durable_ = 0;
+  RunningHash trace_;
+  Report report_;
+};
+
+Simulation::Simulation(const Scenario& scenario)
+    : scenario_(scenario),
+      random_(scenario.seed),
+      core_({.depth = scenario.depth,
+             .step_timeout = kStepTimeout,
+             .open_timeout = kStepTimeout,
+             .max_queued_requests = 40,
+             .digest_interval = 3}) {}
+
+void Simulation::At(absl::Time time, std::function<void()> what) {
+  agenda_.push({time, ++order_, std::move(what)});
+}
+
+void Simulation::Fail(const std::string& what) {
+  if (report_.error.empty()) report_.error = what;
+}
+
+// Requests.
+
+void Simulation::PlanArrivals() {
+  absl::Time time = now_;
+  for (uint64_t i = 1; i <= scenario_.requests; ++i) {
+    if (random_.Bernoulli(0.3)) time += Delay(5000);  // else part of a burst
+    At(time, [this, i] { SubmitRequest(i); });
+  }
+}
+
+std::vector<int32_t> Simulation::Expect(const core::RequestSpec& spec, Client* client) {
+  std::vector<int32_t> tokens = spec.prompt;
+  std::vector<int32_t> output;
+  while (output.size() < spec.max_tokens) {
+    const int32_t token = NextToken(tokens, spec.sampling.seed, scenario_.vocab_size);
+    tokens.push_back(token);
+    output.push_back(token);
+    if (output.size() == client->stop_after ||
+        std::binary_search(spec.stop_token_ids.begin(), spec.stop_token_ids.end(), token)) {
+      client->expected_finish = core::FinishReason::kStop;
+      break;
+    }
+  }
+  if (output.size() < client->stop_after) client->stop_after = 0;
+  return output;
+}
+
+void Simulation::SubmitRequest(uint64_t index) {
+  core::RequestSpec spec;
+  spec.id = core::RequestId(index);
+  const uint32_t length = 1 + static_cast<uint32_t>(random_.Below(scenario_.max_model_len));
+  const uint32_t prompt = 1 + static_cast<uint32_t>(random_.Below(length));
+  for (uint32_t i = 0; i < prompt; ++i) {
+    spec.prompt.push_back(static_cast<int32_t>(random_.Below(scenario_.vocab_size)));
+  }
+  spec.max_tokens = 1 + length - prompt;
+  spec.sampling.seed = random_.Next64();
+  if (random_.Bernoulli(0.5)) {
+    spec.stop_token_ids = {static_cast<int32_t>(random_.Below(scenario_.vocab_size))};
+  }
+  spec.log = std::make_shared<core::TokenLog>(false);
+  Client& client = clients_[spec.id];
+  client.log = spec.log;
+  if (random_.Bernoulli(scenario_.stop_rate)) {
+    client.stop_after = 1 + static_cast<uint32_t>(random_.Below(spec.max_tokens));
+  }
+  client.expected = Expect(spec, &client);
+  if (random_.Bernoulli(scenario_.deadline_rate)) {
+    spec.deadline = now_ + Delay(30000);
+    client.may_be_cut = true;
+  }
+  if (random_.Bernoulli(scenario_.cancel_rate)) {
+    client.may_be_cut = true;
+    const core::RequestId id = spec.id;
+    const bool detach = random_.Bernoulli(0.5);
+    After(Delay(20000), [this, id, detach] {
+      if (detach) {
+        Apply(core::Detach{id});
+      } else {
+        Apply(core::Cancel{id});
+      }
+    });
+  }
+  Apply(core::Submit{std::move(spec)});
+}
+
+// The core.
+
+void Simulation::Apply(core::Event event) {
+  core::Actions actions;
+  core_.Apply(std::move(event), &actions);
+  core_.CheckInvariants();
+  for (const core::Action& action : actions) {
+    std::visit([this](const auto& a) { On(a); }, action);
+  }
+  TickSoon();
+}
+
+void Simulation::TickSoon() {
+  if (tick_pending_) return;
+  tick_pending_ = true;
+  After(random_.Bernoulli(0.5) ? absl::ZeroDuration() : Delay(20), [this] {
+    tick_pending_ = false;
+    core::Actions actions;
+    core_.Apply(core::Tick{now_}, &actions);
+    core_.CheckInvariants();
+    for (const core::Action& action : actions) {
+      std::visit([this](const auto& a) { On(a); }, action);
+    }
+  });
+}
+
+void Simulation::On(const core::Append& action) {
+  Trace(absl::StrCat("append ", action.position, " ", action.id.value()));
+  // Group commit: a position covers every record before it, and is reported once.
+  After(Delay(300), [this, position = action.position] {
+    if (position <= journal_durable_) return;
+    journal_durable_ = position;
+    Apply(core::JournalDurable{position});
+  });
+}
+
+void Simulation::On(const core::Emit& action) {
+  Trace(absl::StrCat("emit ", action.id.value(), " ", action.published));
+  Client& client = clients_.at(action.id);
+  if (action.published == 0) client.acknowledged = true;
+  if (!client.acknowledged) Fail("tokens before the request was acknowledged");
+  if (client.ended) Fail("tokens after the end");
+  if (action.published < client.published) Fail("published length fell");
+  client.published = action.published;
+  if (client.stop_after > 0 && action.published >= client.stop_after) {
+    After(Delay(200), [this, id = action.id, tokens = client.stop_after] {
+      Apply(core::StopAt{id, tokens});
+    });
+  }
+}
+
+void Simulation::On(const core::End& action) {
+  Trace(absl::StrCat("end ",
+                     action.id.value(),
+                     " ",
+                     static_cast<int>(action.status.code()),
+                     " ",
+                     static_cast<int>(action.finish),
+                     " ",
+                     action.completion_tokens));
+  Client& client = clients_.at(action.id);
+  if (client.ended) Fail("ended twice");
+  client.ended = true;
+  CheckEnd(action.id, action, client);
+}
+
+void Simulation::CheckEnd(core::RequestId id, const core::End& end, const Client& client) {
+  const std::string name = absl::StrCat("request ", id.value(), ": ");
+  core::TokenLog::Cursor cursor(client.log.get());
+  std::vector<int32_t> tokens;
+  while (!cursor.AtEnd()) tokens.push_back(cursor.Next());
+  report_.tokens += tokens.size();
+  if (absl::IsResourceExhausted(end.status) || absl::IsInvalidArgument(end.status) ||
+      absl::IsUnavailable(end.status)) {
+    ++report_.refused;
+    if (client.acknowledged) Fail(name + "refused after it was accepted");
+    return;
+  }
+  const size_t shown = std::min<size_t>(end.completion_tokens, tokens.size());
+  if (end.completion_tokens > tokens.size()) Fail(name + "counts tokens that it never showed");
+  // A stop string may be found after further tokens were drawn; they are not counted.
+  if (shown > client.expected.size()) {
+    Fail(name + "counts tokens after its end");
+  } else if (!std::equal(tokens.begin(), tokens.begin() + shown, client.expected.begin())) {
+    Fail(name + "wrong token");
+  }
+  const bool own_end = end.status.ok() && end.finish != core::FinishReason::kCancelled;
+  if (!own_end) {
+    ++report_.cut_short;
+    if (!client.may_be_cut) Fail(absl::StrCat(name, "cut short: ", end.status.ToString()));
+    return;
+  }
+  ++report_.finished;
+  const bool late_stop = client.stop_after > 0 && end.finish == core::FinishReason::kLength;
+  if (shown != client.expected.size() && !late_stop) Fail(name + "wrong length");
+  if (end.finish != client.expected_finish && !late_stop) Fail(name + "wrong reason");
+}
+
+// The group.
+
+void Simulation::Join() {
+  Apply(core::GroupJoined{.group = kGroup,
+                          .capacity = {.num_blocks = scenario_.num_blocks,
+                                       .block_size = scenario_.block_size,
+                                       .max_lanes = scenario_.max_lanes,
+                                       .max_step_tokens = scenario_.max_step_tokens,
+                                       .max_model_len = scenario_.max_model_len}});
+}
+
+void Simulation::On(const core::OpenEpoch& action) {
+  Trace(absl::StrCat("open ", action.epoch.value()));
+  if (action.epoch.value() <= epoch_.value()) Fail("epochs must rise");
+  epoch_ = action.epoch;
+  ++report_.epochs;
+  worker_ = std::make_unique<SimWorker>(epoch_, action.capacity, scenario_.vocab_size);
+  Answer({.group = kGroup, .epoch = epoch_, .step = core::Step(0)});
+}
+
+void Simulation::On(const core::SendPlan& action) {
+  const core::StepPlan& plan = *action.plan;
+  Trace(absl::StrCat("plan ",
+                     plan.epoch.value(),
+                     " ",
+                     plan.step.value(),
+                     " ",
+                     plan.ops.size(),
+                     " ",
+                     plan.rows.size()));
+  if (worker_ == nullptr) return;  // it died; the core does not know yet
+  core::StepDone done = worker_->Execute(plan);
+  done.group = kGroup;
+  Answer(std::move(done));
+}
+
+void Simulation::Answer(core::StepDone done) {
+  if (random_.Bernoulli(scenario_.hang_rate)) {
+    worker_ = nullptr;  // never answers again; the core's deadline must notice
+    return;
+  }
+  if (random_.Bernoulli(scenario_.death_rate)) {
+    WorkerDies(done.epoch);
+    return;
+  }
+  worker_free_ = std::max(worker_free_, now_) + Delay(random_.Bernoulli(0.05) ? 50000 : 300);
+  At(worker_free_, [this, done = std::move(done)] {
+    // The stream of a worker that died is broken: what it had not delivered is lost, mostly.
+    if (done.epoch != epoch_ || (worker_ == nullptr && random_.Bernoulli(0.5))) return;
+    Apply(done);
+  });
+}
+
+void Simulation::WorkerDies(core::Epoch epoch) {
+  worker_ = nullptr;
+  After(Delay(1000), [this, epoch] {
+    Apply(core::GroupLost{.group = kGroup, .epoch = epoch, .reason = "died"});
+    After(Delay(3000), [this] { Join(); });
+  });
+}
+
+void Simulation::On(const core::Drop& action) {
+  Trace(absl::StrCat("drop ", action.epoch.value()));
+  worker_ = nullptr;
+  if (random_.Bernoulli(0.5)) {
+    Apply(core::GroupLost{.group = kGroup, .epoch = action.epoch, .reason = "closed"});
+  }
+  After(Delay(3000), [this] { Join(); });
+}
+
+// The run.
+
+void Simulation::CheckAtRest() {
+  const core::CoreStats stats = core_.stats();
+  if (!core_.idle()) Fail("requests are left over");
+  if (stats.free_blocks != stats.total_blocks) Fail("blocks are not back");
+  if (stats.running != 0 || stats.waiting != 0) Fail("counts are not zero at rest");
+  for (const auto& [id, client] : clients_) {
+    if (!client.ended) Fail(absl::StrCat("request ", id.value(), " never ended"));
+  }
+  report_.preemptions = stats.preemptions;
+}
+
+Report Simulation::Run() {
+  Join();
+  PlanArrivals();
+  const absl::Time give_up = now_ + kGiveUp;
+  while (report_.error.empty() && now_ < give_up) {
+    const absl::Time next_deadline = core_.NextDeadline();
+    if (agenda_.empty() && next_deadline == absl::InfiniteFuture()) break;
+    if (agenda_.empty() || next_deadline < agenda_.top().time) {
+      now_ = std::max(now_, next_deadline);
+      TickSoon();
+    }
+    const Later next = agenda_.top();
+    agenda_.pop();
+    now_ = std::max(now_, next.time);
+    next.what();
+  }
+  if (report_.error.empty()) CheckAtRest();
+  report_.trace_hash = trace_.value();
+  return report_;
+}
+
+}  // namespace
+
+Scenario Scenario::Draw(uint64_t seed) {
+  Random random(seed ^ 0x5ce7a210ULL);
+  const auto between = [&random](uint32_t low, uint32_t high) {
+    return low + static_cast<uint32_t>(random.Below(high - low + 1));
+  };
+  Scenario scenario;
+  scenario.seed = seed;
+  scenario.depth = between(1, 2);
+  scenario.block_size = between(1, 8);
+  scenario.num_blocks = between(1, 40);
+  scenario.max_lanes = between(1, 12);
+  scenario.max_step_tokens = random.Bernoulli(0.2) ? between(1, 3) : between(4, 64);
+  scenario.max_model_len = between(2, 60);
+  scenario.requests = between(1, 60);
+  scenario.vocab_size = random.Bernoulli(0.5) ? 2 : between(2, 1000);
+  scenario.cancel_rate = random.Bernoulli(0.5) ? 0.3 : 0;
+  scenario.stop_rate = random.Bernoulli(0.5) ? 0.3 : 0;
+  scenario.deadline_rate = random.Bernoulli(0.3) ? 0.2 : 0;
+  scenario.death_rate = random.Bernoulli(0.5) ? 0.02 : 0;
+  scenario.hang_rate = random.Bernoulli(0.3) ? 0.005 : 0;
+  return scenario;
+}
+
+std::string Scenario::ToString() const {
+  return absl::StrFormat(
+      "seed %d: depth %d, %d blocks of %d, %d lanes, %d tokens a step, %d requests",
+      seed,
+      depth,
+      num_blocks,
+      block_size,
+      max_lanes,
+      max_step_tokens,
+      requests);
+}
+
+Report Run(const Scenario& scenario) { return Simulation(scenario).Run(); }
+
+}  // namespace pagoda::sim

@@ -1,0 +1,46 @@
+// The simulator: the production core in virtual time, with a simulated group and a seeded hand that
+// makes bursts, cancels, stop strings, deadlines, slow answers, slow journals, worker deaths and
+// hangs. What comes out is compared with what a fault-free run must give.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace pagoda::sim {
+
+// What a run is made of; all drawn from the seed.
+struct Scenario {
+  uint64_t seed = 0;
+  uint32_t depth = 2;
+  uint32_t num_blocks = 0;
+  uint32_t block_size = 0;
+  uint32_t max_lanes = 0;
+  uint32_t max_step_tokens = 0;
+  uint32_t max_model_len = 0;
+  uint32_t requests = 0;
+  uint32_t vocab_size = 0;
+  double cancel_rate = 0;    // of requests
+  double stop_rate = 0;      // of requests: a stop string is found in their text
+  double deadline_rate = 0;  // of requests
+  double death_rate = 0;     // of answers: the worker dies instead
+  double hang_rate = 0;      // of answers: it never comes
+
+  static Scenario Draw(uint64_t seed);
+  std::string ToString() const;
+};
+
+struct Report {
+  uint64_t trace_hash = 0;  // over all actions
+  uint64_t finished = 0;    // requests that ran to their own end, all tokens checked
+  uint64_t cut_short = 0;   // cancelled, past their deadline: a correct prefix
+  uint64_t refused = 0;
+  uint64_t preemptions = 0;
+  uint64_t epochs = 0;
+  uint64_t tokens = 0;
+  std::string error;  // empty: every check held
+};
+
+// Runs to the end: every request over, every block back. Broken protocol is a CHECK.
+Report Run(const Scenario& scenario);
+
+}  // namespace pagoda::sim
