@@ -20,7 +20,7 @@ TEST(SimTest, EveryRequestEndsAsInAFaultFreeRun) {
   Report total;
   for (uint64_t seed = only > 0 ? only : 1; seed <= (only > 0 ? only : seeds); ++seed) {
     const Scenario scenario = Scenario::Draw(seed);
-    const Report report = Run(scenario);
+    const Report report = Simulate(scenario);
     ASSERT_EQ(report.error, "") << scenario.ToString() << "\nrepeat: PAGODA_SIM_SEED=" << seed
                                 << " build/release/tests/sim_test";
     total.finished += report.finished;
@@ -41,7 +41,7 @@ TEST(SimTest, EveryRequestEndsAsInAFaultFreeRun) {
 TEST(SimTest, SameSeedSameTrace) {
   for (uint64_t seed = 1; seed <= 50; ++seed) {
     const Scenario scenario = Scenario::Draw(seed);
-    EXPECT_EQ(Run(scenario).trace_hash, Run(scenario).trace_hash) << scenario.ToString();
+    EXPECT_EQ(Simulate(scenario).trace_hash, Simulate(scenario).trace_hash) << scenario.ToString();
   }
 }
 

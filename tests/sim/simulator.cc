@@ -417,6 +417,6 @@ std::string Scenario::ToString() const {
       requests);
 }
 
-Report Run(const Scenario& scenario) { return Simulation(scenario).Run(); }
+Report Simulate(const Scenario& scenario) { return Simulation(scenario).Run(); }
 
 }  // namespace pagoda::sim

@@ -41,6 +41,6 @@ struct Report {
 };
 
 // Runs to the end: every request over, every block back. Broken protocol is a CHECK.
-Report Run(const Scenario& scenario);
+Report Simulate(const Scenario& scenario);
 
 }  // namespace pagoda::sim
