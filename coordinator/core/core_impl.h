@@ -78,11 +78,11 @@ class Core::Impl {
   const CoreOptions options_;
   absl::Time now_ = absl::UnixEpoch();
   bool draining_ = false;
-  std::map<GroupId, Group> groups_;
   absl::flat_hash_map<RequestId, std::unique_ptr<Sequence>> sequences_;  // never iterated to decide
-  std::set<std::pair<absl::Time, RequestId>> deadlines_;                 // finite ones
-  std::deque<std::pair<Record, RequestId>> undurable_;  // journal records, in order
-  uint64_t journal_end_ = 0;                            // position of the last record
+  std::map<GroupId, Group> groups_;  // destroyed before the sequences, whose blocks they take back
+  std::set<std::pair<absl::Time, RequestId>> deadlines_;  // finite ones
+  std::deque<std::pair<Record, RequestId>> undurable_;    // journal records, in order
+  uint64_t journal_end_ = 0;                              // position of the last record
   uint64_t arrivals_ = 0;
   uint32_t accepting_ = 0;  // sequences whose accept record is not durable
   uint64_t generated_ = 0;
