@@ -153,11 +153,11 @@ TEST(BoundedQueueTest, NothingIsLostOrDoubledBetweenManyThreads) {
   popper.join();
   batcher.join();
 
-  std::vector<int> seen(kProducers * kItems, 0);
+  std::vector<int> seen(size_t{kProducers} * kItems, 0);
   for (const Ints& items : taken) {
     for (int item : items) ++seen[item];
   }
-  EXPECT_EQ(seen, std::vector<int>(kProducers * kItems, 1));
+  EXPECT_EQ(seen, std::vector<int>(seen.size(), 1));
 }
 
 TEST(BoundedQueueDeathTest, NeedsRoom) { EXPECT_DEATH(BoundedQueue<int>(0), "capacity"); }
