@@ -1,0 +1,84 @@
+// A backend that computes nothing and writes down what reaches the device.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/backend.h"
+#include "kernels/comm/communicator.h"
+
+namespace pagoda {
+
+class RecordingPool final : public KvPool {
+ public:
+  const KvLayout& layout() const override { return layout_; }
+  int32_t num_blocks() const override { return 1; }
+  void* block(int32_t) override { return nullptr; }
+
+ private:
+  KvLayout layout_;
+};
+
+class RecordingBackend final : public Backend {
+ public:
+  // "token 3=17", "lane 1<-0", "copy 4>5", "zero 6 7"
+  std::vector<std::string> calls;
+
+  absl::StatusOr<std::unique_ptr<LinearWeight>> PackLinear(const LinearSpec&,
+                                                           absl::Span<const HostTensor>,
+                                                           absl::Span<const HostTensor>) override {
+    return absl::UnimplementedError("");
+  }
+  absl::StatusOr<std::unique_ptr<EmbeddingWeight>> PackEmbedding(const HostTensor&,
+                                                                 DType) override {
+    return absl::UnimplementedError("");
+  }
+  absl::StatusOr<std::unique_ptr<NormWeight>> PackNorm(const HostTensor&) override {
+    return absl::UnimplementedError("");
+  }
+  absl::StatusOr<std::unique_ptr<RopeTable>> MakeRopeTable(const RopeSpec&) override {
+    return absl::UnimplementedError("");
+  }
+  absl::StatusOr<std::unique_ptr<KvPool>> MakeKvPool(const KvLayout&, int32_t) override {
+    return absl::UnimplementedError("");
+  }
+  absl::StatusOr<std::unique_ptr<Communicator>> MakeCommunicator(int, int) override {
+    return absl::UnimplementedError("");
+  }
+  absl::Status Configure(const StepLimits&) override { return absl::OkStatus(); }
+  absl::StatusOr<TensorView> NewActivation(DType, int64_t, int64_t) override {
+    return absl::UnimplementedError("");
+  }
+
+  void SetLaneToken(int32_t lane, int32_t token) override {
+    calls.push_back(absl::StrCat("token ", lane, "=", token));
+  }
+  void CopyLaneToken(int32_t from, int32_t to) override {
+    calls.push_back(absl::StrCat("lane ", to, "<-", from));
+  }
+  void CopyBlocks(KvPool&, absl::Span<const BlockCopy> copies) override {
+    for (const BlockCopy& copy : copies) {
+      calls.push_back(absl::StrCat("copy ", copy.source, ">", copy.destination));
+    }
+  }
+  void ZeroBlocks(KvPool&, absl::Span<const int32_t> blocks) override {
+    std::string call = "zero";
+    for (int32_t block : blocks) absl::StrAppend(&call, " ", block);
+    calls.push_back(call);
+  }
+
+  absl::StatusOr<PreparedStep*> Prepare(const StepInput&, const KvPool&) override {
+    return absl::UnimplementedError("");
+  }
+  absl::Status Run(PreparedStep&, absl::FunctionRef<absl::Status(LayerOps&)>) override {
+    return absl::UnimplementedError("");
+  }
+  void Sample(PreparedStep&, TensorView, absl::Span<const SampleRow>) override {}
+  absl::StatusOr<const StepOutput*> Collect(PreparedStep&) override {
+    return absl::UnimplementedError("");
+  }
+};
+
+}  // namespace pagoda

@@ -1,0 +1,404 @@
+#include "worker/runner/runner.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tests/testing/plan_driver.h"
+#include "tests/testing/tiny_model.h"
+#include "tests/worker/runner/plan_text.h"
+
+namespace pagoda {
+namespace {
+
+using testing::Greedy;
+using ::testing::HasSubstr;
+using testing::PlanDriver;
+using testing::TinyModel;
+
+// What of a driver's run a test compares: tokens and the bits of their logprobs.
+struct Output {
+  std::vector<uint32_t> tokens;
+  std::vector<float> logprobs;
+  friend bool operator==(const Output&, const Output&) = default;
+};
+
+v1::ConfigureRequest Config(uint64_t epoch = 1) {
+  v1::ConfigureRequest config;
+  config.set_protocol_version(1);
+  config.set_epoch(epoch);
+  config.set_block_size(16);
+  config.set_num_blocks(64);
+  config.set_max_lanes(8);
+  config.set_max_step_tokens(64);
+  config.set_max_model_len(256);
+  return config;
+}
+
+std::vector<uint32_t> Prompt(uint32_t seed, uint32_t tokens) {
+  std::vector<uint32_t> prompt(tokens);
+  for (uint32_t i = 0; i < tokens; ++i) prompt[i] = (seed * 131 + i * i * 7 + i * 29) % 512;
+  return prompt;
+}
+
+v1::SamplingParams Random(uint64_t seed) {
+  v1::SamplingParams sampling;
+  sampling.set_temperature(0.9f);
+  sampling.set_top_p(0.95f);
+  sampling.set_top_k(50);
+  sampling.set_seed(seed);
+  sampling.set_logprobs(2);
+  return sampling;
+}
+
+class RunnerTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    model_ = std::make_unique<TinyModel>();
+    auto runner = Runner::Load({.model = model_->path(), .load_format = "dummy", .threads = 2},
+                               [](auto...) {});
+    ASSERT_TRUE(runner.ok()) << runner.status();
+    runner_ = *std::move(runner);
+  }
+  static void TearDownTestSuite() {
+    runner_.reset();
+    model_.reset();
+  }
+
+  void SetUp() override { ASSERT_TRUE(runner_->Configure(Config()).ok()); }
+
+  absl::Status Step(const std::string& text) { return runner_->Step(ParsePlan(text), &result_); }
+
+  void ExpectRefused(const std::string& text, absl::StatusCode code, const std::string& message) {
+    const absl::Status status = Step(text);
+    EXPECT_EQ(status.code(), code) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(message));
+    EXPECT_EQ(runner_->epoch(), 0u) << "an error ends the epoch";
+  }
+
+  // Prompts of 3 to 93 tokens, every other one greedy, run to their end.
+  std::vector<Output> Generate(const v1::ConfigureRequest& config,
+                               uint32_t chunk,
+                               size_t first,
+                               size_t count) {
+    EXPECT_TRUE(runner_->Configure(config).ok());
+    PlanDriver driver(config, chunk);
+    for (size_t i = first; i < first + count; ++i) {
+      const uint32_t seed = static_cast<uint32_t>(i);
+      driver.Add(Prompt(seed, 3 + seed * 10), seed % 2 == 0 ? Greedy() : Random(seed), 24);
+    }
+    const absl::Status status = driver.Run(
+        [&](const v1::Plan& plan, v1::StepResult* result) { return runner_->Step(plan, result); });
+    EXPECT_TRUE(status.ok()) << status;
+    std::vector<Output> outputs;
+    for (size_t i = 0; i < count; ++i) {
+      Output& output = outputs.emplace_back();
+      output.tokens = driver.sequence(i).drawn;
+      // Empty for a sequence that asked for none.
+      if (driver.sequence(i).sampling.logprobs() < 0) continue;
+      for (const v1::TokenLogprobs& logprobs : driver.sequence(i).logprobs) {
+        output.logprobs.push_back(logprobs.logprob());
+      }
+    }
+    return outputs;
+  }
+
+  static std::unique_ptr<TinyModel> model_;
+  static std::unique_ptr<Runner> runner_;
+  v1::StepResult result_;
+};
+
+std::unique_ptr<TinyModel> RunnerTest::model_;
+std::unique_ptr<Runner> RunnerTest::runner_;
+
+TEST_F(RunnerTest, OutputsDependOnNothingElseInTheBatch) {
+  const std::vector<Output> batch = Generate(Config(), 64, 0, 10);
+  for (size_t i = 0; i < batch.size(); ++i) {
+    EXPECT_EQ(batch[i].tokens.size(), 24u);
+    EXPECT_EQ(Generate(Config(), 64, i, 1)[0], batch[i]) << "sequence " << i;
+  }
+}
+
+TEST_F(RunnerTest, OutputsDependOnNoChunkingOrBlockSize) {
+  const std::vector<Output> expected = Generate(Config(), 64, 0, 10);
+  for (uint32_t chunk : {1u, 7u, 16u}) {
+    EXPECT_EQ(Generate(Config(), chunk, 0, 10), expected) << "chunks of " << chunk;
+  }
+  for (uint32_t block_size : {8u, 32u, 128u}) {
+    v1::ConfigureRequest config = Config();
+    config.set_block_size(block_size);
+    EXPECT_EQ(Generate(config, 33, 0, 10), expected) << "blocks of " << block_size;
+  }
+}
+
+TEST_F(RunnerTest, SeedsMatterAndGreedyHasNone) {
+  const auto tokens = [&](const v1::SamplingParams& sampling) {
+    EXPECT_TRUE(runner_->Configure(Config()).ok());
+    PlanDriver driver(Config(), 64);
+    driver.Add(Prompt(1, 20), sampling, 24);
+    EXPECT_TRUE(driver
+                    .Run([&](const v1::Plan& plan, v1::StepResult* result) {
+                      return runner_->Step(plan, result);
+                    })
+                    .ok());
+    return driver.sequence(0).drawn;
+  };
+  EXPECT_NE(tokens(Random(1)), tokens(Random(2)));
+  v1::SamplingParams other = Random(1);
+  other.set_sequence_index(1);
+  EXPECT_NE(tokens(Random(1)), tokens(other));
+  v1::SamplingParams greedy = Greedy();
+  greedy.set_seed(5);
+  EXPECT_EQ(tokens(Greedy()), tokens(greedy));
+}
+
+TEST_F(RunnerTest, NaNInUnusedBlocksReachesNobody) {
+  const std::vector<Output> expected = Generate(Config(), 7, 0, 6);
+  ASSERT_TRUE(runner_->Configure(Config()).ok());
+  KvPool& pool = runner_->pool();
+  for (int32_t block = 0; block < pool.num_blocks(); ++block) {
+    std::memset(pool.block(block), 0xff, pool.layout().BlockBytes());
+  }
+  PlanDriver driver(Config(), 7);
+  for (uint32_t i = 0; i < 6; ++i) {
+    driver.Add(Prompt(i, 3 + i * 10), i % 2 == 0 ? Greedy() : Random(i), 24);
+  }
+  ASSERT_TRUE(driver
+                  .Run([&](const v1::Plan& plan, v1::StepResult* result) {
+                    return runner_->Step(plan, result);
+                  })
+                  .ok());
+  for (size_t i = 0; i < 6; ++i) EXPECT_EQ(driver.sequence(i).drawn, expected[i].tokens);
+}
+
+TEST_F(RunnerTest, AForkDrawsFromItsSourcesLogits) {
+  ASSERT_TRUE(Step(R"(epoch: 1 step: 1 snapshot: true
+      ops { bind { lane: 3 tokens: [7, 8, 9] prompt_tokens: 3 sampling { logprobs: 3 } } }
+      ops { append { lane: 3 first: 5 } }
+      ops { fork { source: 3 lane: 0 sampling { logprobs: 3 } } }
+      ops { fork { source: 3 lane: 5 sampling { temperature: 1.5 seed: 4 logprobs: 3 } } }
+      rows { lane: 3 chunk: 3 })")
+                  .ok());
+  ASSERT_EQ(result_.tokens_size(), 3);
+  EXPECT_EQ(result_.tokens(0), result_.tokens(1)) << "both are greedy";
+  ASSERT_EQ(result_.logprobs_size(), 3);
+  EXPECT_EQ(result_.logprobs(2).top_tokens(0), result_.tokens(0)) << "the same distribution";
+  EXPECT_EQ(result_.logprobs(2).top_logprobs(0), result_.logprobs(0).logprob());
+  // Lane 0 shares the block; from here on it needs its own.
+  ASSERT_TRUE(Step(R"(epoch: 1 step: 2
+      ops { copy { src: 5 dst: 9 } }
+      ops { set { lane: 0 index: 0 block: 9 } }
+      ops { unbind { lane: 5 } })")
+                  .ok());
+  ASSERT_EQ(result_.tokens_size(), 2);
+  EXPECT_EQ(result_.tokens(0), result_.tokens(1));
+  EXPECT_EQ(runner_->lanes().lane(0).history, runner_->lanes().lane(3).history);
+  EXPECT_EQ(runner_->lanes().lane(0).history.size(), 5u);
+}
+
+// A lane whose KV came with its blocks goes on as if it had computed it.
+TEST_F(RunnerTest, ABoundLengthSkipsWhatTheBlocksHold) {
+  ASSERT_TRUE(Step(R"(epoch: 1 step: 1 snapshot: true
+      ops { bind { lane: 0 tokens: [7, 8, 9, 10] sampling { logprobs: 0 } } }
+      ops { append { lane: 0 first: 5 } }
+      rows { lane: 0 chunk: 4 })")
+                  .ok());
+  const v1::StepResult full = result_;
+  ASSERT_TRUE(Step(R"(epoch: 1 step: 2
+      ops { unbind { lane: 0 } }
+      ops { bind { lane: 1 tokens: [7, 8, 9, 10] length: 3 sampling { logprobs: 0 } } }
+      ops { append { lane: 1 first: 5 } })")
+                  .ok());
+  EXPECT_EQ(result_.tokens(0), full.tokens(0));
+  EXPECT_EQ(result_.logprobs(0).logprob(), full.logprobs(0).logprob());
+}
+
+TEST_F(RunnerTest, TruncateGoesBackAndDrawsTheSameAgain) {
+  ASSERT_TRUE(Step(R"(epoch: 1 step: 1 snapshot: true
+      ops { bind { lane: 0 tokens: [7, 8, 9] } }
+      ops { append { lane: 0 first: 5 } }
+      rows { lane: 0 chunk: 3 })")
+                  .ok());
+  const uint32_t first = result_.tokens(0);
+  ASSERT_TRUE(Step("epoch: 1 step: 2").ok());
+  const uint32_t second = result_.tokens(0);
+  // Length is now 4, history 5. Back to a history of 3 leaves nothing to process: hold.
+  ASSERT_TRUE(Step(R"(epoch: 1 step: 3
+      ops { unbind { lane: 0 } }
+      ops { bind { lane: 0 tokens: [7, 8, 9, 100] } }
+      ops { append { lane: 0 first: 5 } }
+      ops { truncate { lane: 0 tokens: 3 } }
+      rows { lane: 0 chunk: 3 })")
+                  .ok());
+  EXPECT_EQ(result_.tokens(0), first);
+  ASSERT_TRUE(Step("epoch: 1 step: 4").ok());
+  EXPECT_EQ(result_.tokens(0), second);
+}
+
+TEST_F(RunnerTest, LogprobsComeOnlyWhereTheyAreAskedFor) {
+  ASSERT_TRUE(Step(R"(epoch: 1 step: 1 snapshot: true
+      ops { bind { lane: 0 tokens: 7 sampling { logprobs: -1 } } }
+      ops { append { lane: 0 first: 1 } })")
+                  .ok());
+  EXPECT_EQ(result_.tokens_size(), 1);
+  EXPECT_EQ(result_.logprobs_size(), 0);
+  ASSERT_TRUE(Step(R"(epoch: 1 step: 2
+      ops { bind { lane: 1 tokens: 7 sampling { logprobs: 2 } } }
+      ops { append { lane: 1 first: 2 } }
+      ops { bind { lane: 2 tokens: 7 sampling { logprobs: 0 } } }
+      ops { append { lane: 2 first: 3 } })")
+                  .ok());
+  ASSERT_EQ(result_.logprobs_size(), 3);
+  EXPECT_EQ(result_.logprobs(0).ByteSizeLong(), 0u);
+  ASSERT_EQ(result_.logprobs(1).top_tokens_size(), 2);
+  EXPECT_EQ(result_.logprobs(1).top_tokens(0), result_.tokens(1));
+  EXPECT_EQ(result_.logprobs(1).top_logprobs(0), result_.logprobs(1).logprob());
+  EXPECT_EQ(result_.logprobs(1).rank(), 1u);
+  EXPECT_GE(result_.logprobs(1).top_logprobs(0), result_.logprobs(1).top_logprobs(1));
+  EXPECT_LT(result_.logprobs(1).logprob(), 0);
+  EXPECT_EQ(result_.logprobs(2).top_tokens_size(), 0);
+  EXPECT_EQ(result_.logprobs(2).logprob(), result_.logprobs(1).logprob());
+}
+
+TEST_F(RunnerTest, NaNLogitsFailTheRowAndTheGroupGoesOn) {
+  ASSERT_TRUE(Step(R"(epoch: 1 step: 1 snapshot: true
+      ops { bind { lane: 0 tokens: [7, 8] } }
+      ops { append { lane: 0 first: 1 } }
+      ops { bind { lane: 1 tokens: [7, 8] sampling { logprobs: 1 } } }
+      ops { append { lane: 1 first: 2 } })")
+                  .ok());
+  EXPECT_EQ(result_.tokens_size(), 0);
+  std::memset(runner_->pool().block(1), 0xff, runner_->pool().layout().BlockBytes());
+  ASSERT_TRUE(Step("epoch: 1 step: 2").ok());
+  ASSERT_EQ(result_.tokens_size(), 2);
+  EXPECT_EQ(result_.tokens(0), 0u);
+  ASSERT_EQ(result_.errors_size(), 1);
+  EXPECT_EQ(result_.errors(0).lane(), 0u);
+  EXPECT_THAT(result_.errors(0).message(), HasSubstr("NaN"));
+  ASSERT_EQ(result_.logprobs_size(), 2);
+  EXPECT_LT(result_.logprobs(1).logprob(), 0);
+  ASSERT_TRUE(Step("epoch: 1 step: 3").ok()) << "its next step may be planned already";
+  EXPECT_EQ(result_.tokens_size(), 2);
+  ASSERT_TRUE(Step("epoch: 1 step: 4 ops { unbind { lane: 0 } }").ok());
+  EXPECT_EQ(result_.tokens_size(), 1);
+  EXPECT_EQ(result_.errors_size(), 0);
+}
+
+TEST_F(RunnerTest, PlansWithoutRowsAreLegal) {
+  ASSERT_TRUE(Step("epoch: 1 step: 1 snapshot: true").ok());
+  EXPECT_EQ(result_.step(), 1u);
+  ASSERT_TRUE(Step("epoch: 1 step: 2 ops { zero { first: 3 count: 4 } }").ok());
+  ASSERT_TRUE(Step(R"(epoch: 1 step: 3
+      ops { bind { lane: 0 tokens: 7 } } rows { lane: 0 hold: true })")
+                  .ok());
+  EXPECT_EQ(result_.tokens_size(), 0);
+  EXPECT_EQ(result_.epoch(), 1u);
+}
+
+TEST_F(RunnerTest, DigestIsOfTheTablesAfterTheOps) {
+  ASSERT_TRUE(Step(R"(epoch: 1 step: 1 snapshot: true digest: true
+      ops { bind { lane: 2 tokens: [7, 8] } }
+      ops { append { lane: 2 first: 4 count: 2 } }
+      rows { lane: 2 hold: true })")
+                  .ok());
+  Lanes expected({.max_lanes = 8,
+                  .max_model_len = 256,
+                  .block_size = 16,
+                  .num_blocks = 64,
+                  .vocab_size = 512});
+  ASSERT_TRUE(expected.Bind(2, std::vector<uint32_t>{7, 8}, 0, 0, {}).ok());
+  ASSERT_TRUE(expected.Append(2, 4, 2).ok());
+  EXPECT_EQ(result_.table_digest(), expected.Digest());
+  ASSERT_TRUE(Step("epoch: 1 step: 2").ok());
+  EXPECT_EQ(result_.table_digest(), 0u) << "not asked for";
+}
+
+TEST_F(RunnerTest, OnlyTheNextPlanOfThisEpochIsTaken) {
+  ExpectRefused("epoch: 2 step: 1 snapshot: true",
+                absl::StatusCode::kFailedPrecondition,
+                "a plan of epoch 2 in epoch 1");
+  EXPECT_EQ(Step("epoch: 1 step: 1 snapshot: true").code(), absl::StatusCode::kFailedPrecondition)
+      << "the epoch is over";
+  ASSERT_TRUE(runner_->Configure(Config(2)).ok());
+  ExpectRefused("epoch: 2 step: 2", absl::StatusCode::kFailedPrecondition, "a gap: step 1");
+  ASSERT_TRUE(runner_->Configure(Config(3)).ok());
+  ExpectRefused("epoch: 3 step: 1", absl::StatusCode::kInvalidArgument, "snapshot is false");
+  ASSERT_TRUE(runner_->Configure(Config(4)).ok());
+  ASSERT_TRUE(Step("epoch: 4 step: 1 snapshot: true").ok());
+  ExpectRefused("epoch: 4 step: 1", absl::StatusCode::kFailedPrecondition, "a gap: step 2");
+}
+
+TEST_F(RunnerTest, ABadPlanEndsTheEpochAndANewOneStartsEmpty) {
+  ASSERT_TRUE(Step(R"(epoch: 1 step: 1 snapshot: true
+      ops { bind { lane: 0 tokens: 7 } } ops { append { lane: 0 first: 1 } })")
+                  .ok());
+  ExpectRefused("epoch: 1 step: 2 ops { bind { lane: 0 tokens: 7 } }",
+                absl::StatusCode::kInvalidArgument,
+                "step 2: op 0 (bind): lane 0 is bound already");
+  ASSERT_TRUE(runner_->Configure(Config(2)).ok());
+  EXPECT_TRUE(runner_->lanes().bound().empty());
+  EXPECT_TRUE(Step("epoch: 2 step: 1 snapshot: true ops { bind { lane: 0 tokens: 7 } } "
+                   "ops { append { lane: 0 first: 1 } }")
+                  .ok());
+}
+
+TEST_F(RunnerTest, WhatANewerCoordinatorAsksForIsRefused) {
+  v1::Plan plan = ParsePlan("epoch: 1 step: 1 snapshot: true");
+  plan.GetReflection()->MutableUnknownFields(&plan)->AddVarint(99, 1);
+  EXPECT_EQ(runner_->Step(plan, &result_).code(), absl::StatusCode::kUnimplemented);
+}
+
+TEST_F(RunnerTest, ConfigureChecksItsNumbers) {
+  const auto refused = [&](auto change, const std::string& message) {
+    v1::ConfigureRequest config = Config();
+    change(&config);
+    const absl::Status status = runner_->Configure(config);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr(message));
+    EXPECT_EQ(runner_->epoch(), 0u);
+  };
+  refused([](auto* c) { c->set_block_size(0); }, "block_size is 0");
+  refused([](auto* c) { c->set_block_size(24); }, "block_size is 24");
+  refused([](auto* c) { c->set_block_size(256); }, "block_size is 256");
+  refused([](auto* c) { c->set_num_blocks(0); }, "num_blocks is 0");
+  refused([](auto* c) { c->set_num_blocks(0xffffffff); }, "num_blocks is 4294967295");
+  refused([](auto* c) { c->set_max_lanes(0); }, "max_lanes is 0");
+  refused([](auto* c) { c->set_max_step_tokens(0); }, "max_step_tokens is 0");
+  refused([](auto* c) { c->set_max_model_len(0); }, "max_model_len is 0");
+  refused([](auto* c) { c->set_max_model_len(2049); }, "2048");
+  refused([](auto* c) { c->set_epoch(0); }, "epoch is 0");
+}
+
+TEST_F(RunnerTest, BusyTimeIsReported) {
+  ASSERT_TRUE(Step(R"(epoch: 1 step: 1 snapshot: true
+      ops { bind { lane: 0 tokens: 7 } } ops { append { lane: 0 first: 1 } })")
+                  .ok());
+  EXPECT_GT(result_.busy_ns(), 0u);
+}
+
+TEST(RunnerLoadTest, ErrorsComeFromModelAndDevice) {
+  const auto code = [](const RunnerOptions& options) {
+    return Runner::Load(options, [](auto...) {}).status().code();
+  };
+  EXPECT_EQ(code({.model = "models/nothing"}), absl::StatusCode::kNotFound);
+  EXPECT_EQ(code({.model = "models/demo", .dtype = "int8"}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({.model = "models/demo", .cpu_isa = "sse9"}), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({.model = "models/demo", .memory_limit_bytes = 1000}),
+            absl::StatusCode::kResourceExhausted);
+}
+
+TEST(RunnerLoadTest, TheContractsVersionIsThatOfTheKernels) {
+  std::ifstream file("kernels/NUMERICS.md");
+  std::string title;
+  std::getline(file, title);
+  EXPECT_EQ(title, absl::StrCat("# The numeric contract, version ", kNumericContract));
+}
+
+}  // namespace
+}  // namespace pagoda
