@@ -5,14 +5,12 @@
 
 #include <cstring>
 #include <fstream>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "tests/testing/plan_driver.h"
-#include "tests/testing/tiny_model.h"
 #include "tests/worker/runner/plan_text.h"
+#include "tests/worker/runner/runner_fixture.h"
 
 namespace pagoda {
 namespace {
@@ -21,161 +19,6 @@ using testing::Greedy;
 using ::testing::HasSubstr;
 using testing::PlanDriver;
 using testing::TinyModel;
-
-// What of a driver's run a test compares: tokens and the bits of their logprobs.
-struct Output {
-  std::vector<uint32_t> tokens;
-  std::vector<float> logprobs;
-  friend bool operator==(const Output&, const Output&) = default;
-};
-
-v1::ConfigureRequest Config(uint64_t epoch = 1) {
-  v1::ConfigureRequest config;
-  config.set_protocol_version(1);
-  config.set_epoch(epoch);
-  config.set_block_size(16);
-  config.set_num_blocks(64);
-  config.set_max_lanes(8);
-  config.set_max_step_tokens(64);
-  config.set_max_model_len(256);
-  return config;
-}
-
-std::vector<uint32_t> Prompt(uint32_t seed, uint32_t tokens) {
-  std::vector<uint32_t> prompt(tokens);
-  for (uint32_t i = 0; i < tokens; ++i) prompt[i] = (seed * 131 + i * i * 7 + i * 29) % 512;
-  return prompt;
-}
-
-v1::SamplingParams Random(uint64_t seed) {
-  v1::SamplingParams sampling;
-  sampling.set_temperature(0.9f);
-  sampling.set_top_p(0.95f);
-  sampling.set_top_k(50);
-  sampling.set_seed(seed);
-  sampling.set_logprobs(2);
-  return sampling;
-}
-
-class RunnerTest : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    model_ = std::make_unique<TinyModel>();
-    auto runner = Runner::Load({.model = model_->path(), .load_format = "dummy", .threads = 2},
-                               [](auto...) {});
-    ASSERT_TRUE(runner.ok()) << runner.status();
-    runner_ = *std::move(runner);
-  }
-  static void TearDownTestSuite() {
-    runner_.reset();
-    model_.reset();
-  }
-
-  void SetUp() override { ASSERT_TRUE(runner_->Configure(Config()).ok()); }
-
-  absl::Status Step(const std::string& text) { return runner_->Step(ParsePlan(text), &result_); }
-
-  void ExpectRefused(const std::string& text, absl::StatusCode code, const std::string& message) {
-    const absl::Status status = Step(text);
-    EXPECT_EQ(status.code(), code) << status;
-    EXPECT_THAT(std::string(status.message()), HasSubstr(message));
-    EXPECT_EQ(runner_->epoch(), 0u) << "an error ends the epoch";
-  }
-
-  // Prompts of 3 to 93 tokens, every other one greedy, run to their end.
-  std::vector<Output> Generate(const v1::ConfigureRequest& config,
-                               uint32_t chunk,
-                               size_t first,
-                               size_t count) {
-    EXPECT_TRUE(runner_->Configure(config).ok());
-    PlanDriver driver(config, chunk);
-    for (size_t i = first; i < first + count; ++i) {
-      const uint32_t seed = static_cast<uint32_t>(i);
-      driver.Add(Prompt(seed, 3 + seed * 10), seed % 2 == 0 ? Greedy() : Random(seed), 24);
-    }
-    const absl::Status status = driver.Run(
-        [&](const v1::Plan& plan, v1::StepResult* result) { return runner_->Step(plan, result); });
-    EXPECT_TRUE(status.ok()) << status;
-    std::vector<Output> outputs;
-    for (size_t i = 0; i < count; ++i) {
-      Output& output = outputs.emplace_back();
-      output.tokens = driver.sequence(i).drawn;
-      // Empty for a sequence that asked for none.
-      if (driver.sequence(i).sampling.logprobs() < 0) continue;
-      for (const v1::TokenLogprobs& logprobs : driver.sequence(i).logprobs) {
-        output.logprobs.push_back(logprobs.logprob());
-      }
-    }
-    return outputs;
-  }
-
-  static std::unique_ptr<TinyModel> model_;
-  static std::unique_ptr<Runner> runner_;
-  v1::StepResult result_;
-};
-
-std::unique_ptr<TinyModel> RunnerTest::model_;
-std::unique_ptr<Runner> RunnerTest::runner_;
-
-TEST_F(RunnerTest, OutputsDependOnNothingElseInTheBatch) {
-  const std::vector<Output> batch = Generate(Config(), 64, 0, 10);
-  for (size_t i = 0; i < batch.size(); ++i) {
-    EXPECT_EQ(batch[i].tokens.size(), 24u);
-    EXPECT_EQ(Generate(Config(), 64, i, 1)[0], batch[i]) << "sequence " << i;
-  }
-}
-
-TEST_F(RunnerTest, OutputsDependOnNoChunkingOrBlockSize) {
-  const std::vector<Output> expected = Generate(Config(), 64, 0, 10);
-  for (uint32_t chunk : {1u, 7u, 16u}) {
-    EXPECT_EQ(Generate(Config(), chunk, 0, 10), expected) << "chunks of " << chunk;
-  }
-  for (uint32_t block_size : {8u, 32u, 128u}) {
-    v1::ConfigureRequest config = Config();
-    config.set_block_size(block_size);
-    EXPECT_EQ(Generate(config, 33, 0, 10), expected) << "blocks of " << block_size;
-  }
-}
-
-TEST_F(RunnerTest, SeedsMatterAndGreedyHasNone) {
-  const auto tokens = [&](const v1::SamplingParams& sampling) {
-    EXPECT_TRUE(runner_->Configure(Config()).ok());
-    PlanDriver driver(Config(), 64);
-    driver.Add(Prompt(1, 20), sampling, 24);
-    EXPECT_TRUE(driver
-                    .Run([&](const v1::Plan& plan, v1::StepResult* result) {
-                      return runner_->Step(plan, result);
-                    })
-                    .ok());
-    return driver.sequence(0).drawn;
-  };
-  EXPECT_NE(tokens(Random(1)), tokens(Random(2)));
-  v1::SamplingParams other = Random(1);
-  other.set_sequence_index(1);
-  EXPECT_NE(tokens(Random(1)), tokens(other));
-  v1::SamplingParams greedy = Greedy();
-  greedy.set_seed(5);
-  EXPECT_EQ(tokens(Greedy()), tokens(greedy));
-}
-
-TEST_F(RunnerTest, NaNInUnusedBlocksReachesNobody) {
-  const std::vector<Output> expected = Generate(Config(), 7, 0, 6);
-  ASSERT_TRUE(runner_->Configure(Config()).ok());
-  KvPool& pool = runner_->pool();
-  for (int32_t block = 0; block < pool.num_blocks(); ++block) {
-    std::memset(pool.block(block), 0xff, pool.layout().BlockBytes());
-  }
-  PlanDriver driver(Config(), 7);
-  for (uint32_t i = 0; i < 6; ++i) {
-    driver.Add(Prompt(i, 3 + i * 10), i % 2 == 0 ? Greedy() : Random(i), 24);
-  }
-  ASSERT_TRUE(driver
-                  .Run([&](const v1::Plan& plan, v1::StepResult* result) {
-                    return runner_->Step(plan, result);
-                  })
-                  .ok());
-  for (size_t i = 0; i < 6; ++i) EXPECT_EQ(driver.sequence(i).drawn, expected[i].tokens);
-}
 
 TEST_F(RunnerTest, AForkDrawsFromItsSourcesLogits) {
   ASSERT_TRUE(Step(R"(epoch: 1 step: 1 snapshot: true
