@@ -4,7 +4,7 @@
 namespace pagoda::cpu {
 
 void AttentionAvx2(const AttentionArgs& args, const AttentionItem& item, float* scratch) {
-  RunAttention<SimdAvx2, 2, 2>(args, item, scratch);
+  RunAttention<SimdAvx2, 3, 2>(args, item, scratch);
 }
 
 }  // namespace pagoda::cpu

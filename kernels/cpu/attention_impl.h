@@ -102,10 +102,16 @@ class AttentionKernel {
                                                    args_.kv.block_bytes);
   }
 
+  Ahead Nothing() const {
+    const auto* any = reinterpret_cast<const std::byte*>(query_);
+    return {{any, any}, 0};
+  }
+
   // What to fetch during the K or V pass over `step`. Steps are read chunk by chunk, K then V.
   Ahead AheadOf(int step, bool value) const {
-    Ahead ahead;
+    Ahead ahead = Nothing();
     if (shape_.block_size < kTileLanes) return ahead;
+    ahead.cell_bytes = 2 * kTileLanes * sizeof(T);
     const int chunk = AlignDown(step, kAttentionChunk);
     const int first = AlignDown(Max(chunk, begin_), kAttentionStep);
     const int last = AlignDown(Min(chunk + kAttentionChunk, end_) - 1, kAttentionStep);
@@ -166,7 +172,7 @@ class AttentionKernel {
       for (; unit < units; ++unit) {
         ScoreRows<kRows, 1>(m, r, groups, unit, ahead, scores + (begin - step));
       }
-      ahead = {};
+      ahead = Nothing();
     }
   }
 
@@ -269,7 +275,7 @@ class AttentionKernel {
         const int high = Min(High(row) - step, kAttentionStep);
         ValueRows(row * item_.heads, (row + 1) * item_.heads, runs, p, low, high, ahead);
       }
-      ahead = {};
+      ahead = Nothing();
     }
   }
 
@@ -289,7 +295,7 @@ class AttentionKernel {
       for (; d < shape_.head_dim; d += S::kWidth) {
         ValueColumns<kRows, 1>(m, r, runs, p, d, low, high, ahead);
       }
-      ahead = {};
+      ahead = Nothing();
     }
   }
 

@@ -17,21 +17,23 @@ inline constexpr int kRunsPerStep = kAttentionStep / kRunTokens;
 [[gnu::always_inline]] constexpr int AlignDown(int position, int unit) { return position & -unit; }
 
 // What the loops fetch for a later step while they compute: K or V of its two 16-token groups, each
-// contiguous. Null: nothing. Hardware prefetchers lose their way at the end of every tile.
+// contiguous. Hardware prefetchers lose their way at the end of every tile.
 struct Ahead {
-  const std::byte* group[kAttentionStep / kTileLanes] = {};
+  const std::byte* group[kAttentionStep / kTileLanes];
+  int cell_bytes;  // from a cell to the next; 0: nothing to fetch, the groups are any memory at
+                   // hand
 };
 
-// Fetches the cache lines of cell `cell` of a group.
+// Fetches the cache lines of a cell.
 template <class T>
-[[gnu::always_inline]] inline void PrefetchCell(const std::byte* group, int cell) {
-  if (group == nullptr) return;
-  constexpr int kLine = 64;
-  constexpr int kCellBytes = 2 * kTileLanes * sizeof(T);
-  for (int at = 0; at < kCellBytes; at += kLine) {
-    __builtin_prefetch(group + cell * kCellBytes + at);
-  }
+[[gnu::always_inline]] inline void PrefetchCell(const std::byte* cell) {
+  __builtin_prefetch(cell);
+  if constexpr (sizeof(T) == sizeof(float)) __builtin_prefetch(cell + 64);
 }
+
+// 16-lane cells that N units of kWidth lanes span.
+template <class S, int N>
+inline constexpr int kCellsOf = (N * S::kWidth + kTileLanes - 1) / kTileLanes;
 
 // out[m][kWidth u + lane] = dot(query row m, that token), units u of [unit, unit + N). Token t is
 // lane t % 16 of groups[t / 16]. Rows of out are a chunk apart.
@@ -50,6 +52,10 @@ void ScoreTile(const float* query,
     cells[n] = groups[(unit + n) * S::kWidth / kTileLanes];
     lane[n] = (unit + n) * S::kWidth % kTileLanes;
   }
+  const std::byte* fetch[kCellsOf<S, N>];
+#pragma GCC unroll 16
+  for (int i = 0; i < kCellsOf<S, N>; ++i)
+    fetch[i] = ahead.group[unit * S::kWidth / kTileLanes + i];
   V sum[M][N];
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m) {
@@ -65,12 +71,14 @@ void ScoreTile(const float* query,
     }
     const int end = Min(d0 + 32, dim);
     for (int d = d0; d < end; d += 2) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kCellsOf<S, N>; ++i) {
+        PrefetchCell<T>(fetch[i]);
+        fetch[i] += ahead.cell_bytes;
+      }
       V k[N];
 #pragma GCC unroll 16
-      for (int n = 0; n < N; ++n) {
-        if (lane[n] == 0) PrefetchCell<T>(ahead.group[(unit + n) * S::kWidth / kTileLanes], d / 2);
-        k[n] = S::VEven(cells[n] + d * kTileLanes, lane[n]);
-      }
+      for (int n = 0; n < N; ++n) k[n] = S::VEven(cells[n] + d * kTileLanes, lane[n]);
 #pragma GCC unroll 16
       for (int m = 0; m < M; ++m) {
         const V q = S::VSet1(query[m * dim + d]);
@@ -101,6 +109,29 @@ void ScoreTile(const float* query,
   }
 }
 
+// sums[m] += p[m] * v for one token: the even or the odd half of the cells at `row`, from `lane`
+// on. Rows of p are a chunk apart.
+template <class S, class T, int M, int N, bool kOdd>
+[[gnu::always_inline]] inline void AddToken(const float* p,
+                                            const T* row,
+                                            int lane,
+                                            typename S::V (&sums)[M][N]) {
+  using V = typename S::V;
+  V v[N];
+#pragma GCC unroll 16
+  for (int n = 0; n < N; ++n) {
+    const int at = lane + n * S::kWidth;
+    const T* cell = row + at / kTileLanes * 2 * kTileLanes;
+    v[n] = kOdd ? S::VOdd(cell, at % kTileLanes) : S::VEven(cell, at % kTileLanes);
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < M; ++m) {
+    const V weight = S::VSet1(p[m * kAttentionChunk]);
+#pragma GCC unroll 16
+    for (int n = 0; n < N; ++n) sums[m][n] = S::VFma(weight, v[n], sums[m][n]);
+  }
+}
+
 // acc[m][lane] += the sum over tokens [low, high) of a 32-token step of p[m][token] * v[token][d +
 // lane], N units of kWidth dimensions from d on. Rows of p are a chunk apart, rows of acc `dim`;
 // run i of `runs` holds the V rows of the step's tokens [8 i, 8 i + 8). kAll: low = 0, high = 32.
@@ -121,38 +152,23 @@ void ValueTile(const float* p,
 #pragma GCC unroll 16
     for (int n = 0; n < N; ++n) even[m][n] = odd[m][n] = S::VZero();
   }
-  const int first = kAll ? 0 : low / 2;
-  const int last = kAll ? kAttentionStep / 2 : (high + 1) / 2;
-  for (int pair = first; pair < last; ++pair) {
-    const T* row = runs[2 * pair / kRunTokens] + (2 * pair % kRunTokens) * dim;
-    V v[N];
-    if (kAll || 2 * pair >= low) {
+  const int column = d / kTileLanes;
+  for (int run = 0; run < kRunsPerStep; ++run) {
+    const int begin = run * kRunTokens;
+    if (!kAll && (begin + kRunTokens <= low || begin >= high)) continue;
+    const T* row = runs[run] + column * 2 * kTileLanes;
+    // Fetched in the order in which this loop reads: a column of a group is 8 cells, 4 to a run.
+    const int cell = column * 8 + run % 2 * 4;
+    const std::byte* fetch = ahead.group[run / 2] + cell * ahead.cell_bytes;
+    for (int token = begin; token < begin + kRunTokens; token += 2, row += 2 * dim) {
 #pragma GCC unroll 16
-      for (int n = 0; n < N; ++n) {
-        const int at = d + n * S::kWidth;
-        if (at % kTileLanes == 0) {
-          PrefetchCell<T>(ahead.group[pair / 8], at / kTileLanes * 8 + pair % 8);
-        }
-        v[n] = S::VEven(row + at / kTileLanes * 2 * kTileLanes, at % kTileLanes);
+      for (int i = 0; i < kCellsOf<S, N>; ++i) PrefetchCell<T>(fetch + i * 8 * ahead.cell_bytes);
+      fetch += ahead.cell_bytes;
+      if (kAll || (token >= low && token < high)) {
+        AddToken<S, T, M, N, false>(p + token, row, d % kTileLanes, even);
       }
-#pragma GCC unroll 16
-      for (int m = 0; m < M; ++m) {
-        const V weight = S::VSet1(p[m * kAttentionChunk + 2 * pair]);
-#pragma GCC unroll 16
-        for (int n = 0; n < N; ++n) even[m][n] = S::VFma(weight, v[n], even[m][n]);
-      }
-    }
-    if (kAll || 2 * pair + 1 < high) {
-#pragma GCC unroll 16
-      for (int n = 0; n < N; ++n) {
-        const int at = d + n * S::kWidth;
-        v[n] = S::VOdd(row + at / kTileLanes * 2 * kTileLanes, at % kTileLanes);
-      }
-#pragma GCC unroll 16
-      for (int m = 0; m < M; ++m) {
-        const V weight = S::VSet1(p[m * kAttentionChunk + 2 * pair + 1]);
-#pragma GCC unroll 16
-        for (int n = 0; n < N; ++n) odd[m][n] = S::VFma(weight, v[n], odd[m][n]);
+      if (kAll || (token + 1 >= low && token + 1 < high)) {
+        AddToken<S, T, M, N, true>(p + token + 1, row, d % kTileLanes, odd);
       }
     }
   }

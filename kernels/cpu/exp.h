@@ -5,7 +5,7 @@ namespace pagoda::cpu {
 
 // exp(x), relative error below 2e-7. 0 for x < -86.5, infinity from 88.73 on, NaN for NaN.
 template <class S>
-typename S::F Exp(typename S::F x) {
+[[gnu::always_inline]] inline typename S::F Exp(typename S::F x) {
   using F = typename S::F;
   const F low = S::Set1(-86.5f);
   const F clamped = S::Min(S::Set1(89.0f), x);  // this order keeps a NaN
