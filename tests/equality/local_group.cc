@@ -1,0 +1,184 @@
+#include "tests/equality/local_group.h"
+
+#include <bit>
+#include <deque>
+#include <utility>
+#include <variant>
+
+#include "common/check.h"
+#include "coordinator/transport/plan_encoder.h"
+
+namespace pagoda::testing {
+namespace {
+
+constexpr core::GroupId kGroup(0);
+
+class LocalGroup {
+ public:
+  LocalGroup(const std::string& model, const std::string& dtype, const GroupSettings& settings)
+      : settings_(settings), core_({.depth = settings.depth, .digest_interval = 5}) {
+    RunnerOptions options;
+    options.model = model;
+    options.dtype = dtype;
+    options.load_format = "dummy";
+    options.cpu_isa = settings.cpu_isa;
+    options.threads = settings.threads;
+    auto runner = Runner::Load(options, [](uint64_t, uint64_t) {});
+    CHECK_OK(runner.status());
+    runner_ = *std::move(runner);
+    max_model_len_ = 512;
+  }
+
+  GroupRun Run(const std::vector<Prompt>& prompts);
+
+ private:
+  void Apply(core::Event event);
+  void On(const core::Append& append) { journal_ = append.position; }
+  void On(const core::Emit&) {}
+  void On(const core::End& end);
+  void On(const core::OpenEpoch& open);
+  void On(const core::SendPlan& send) { plans_.emplace_back(encoder_.Encode(*send.plan)); }
+  void On(const core::Drop& drop) { CHECK(false) << " epoch given up: " << drop.reason; }
+  void Join();
+  void Submit(size_t index, const Prompt& prompt);
+  void Step();
+  void Kill();
+
+  const GroupSettings settings_;
+  core::Core core_;
+  std::unique_ptr<Runner> runner_;
+  PlanEncoder encoder_;
+  uint32_t max_model_len_;
+  uint64_t journal_ = 0;
+  uint64_t durable_ = 0;
+  core::Epoch epoch_;
+  uint64_t steps_ = 0;             // of this epoch
+  std::deque<std::string> plans_;  // sent, not executed
+  std::vector<std::shared_ptr<core::TokenLog>> logs_;
+  size_t ended_ = 0;
+};
+
+void LocalGroup::Apply(core::Event event) {
+  core::Actions actions;
+  core_.Apply(std::move(event), &actions);
+  for (const core::Action& action : actions) {
+    std::visit([this](const auto& a) { On(a); }, action);
+  }
+  if (journal_ == durable_) return;
+  durable_ = journal_;
+  Apply(core::JournalDurable{durable_});
+}
+
+void LocalGroup::On(const core::End& end) {
+  CHECK_OK(end.status);
+  ++ended_;
+}
+
+void LocalGroup::Join() {
+  Apply(core::GroupJoined{.group = kGroup,
+                          .capacity = {.num_blocks = settings_.num_blocks,
+                                       .block_size = settings_.block_size,
+                                       .max_lanes = settings_.max_lanes,
+                                       .max_step_tokens = settings_.max_step_tokens,
+                                       .max_model_len = max_model_len_}});
+}
+
+void LocalGroup::On(const core::OpenEpoch& open) {
+  epoch_ = open.epoch;
+  steps_ = 0;
+  v1::ConfigureRequest request;
+  request.set_protocol_version(1);
+  request.set_epoch(open.epoch.value());
+  request.set_block_size(open.capacity.block_size);
+  request.set_num_blocks(open.capacity.num_blocks);
+  request.set_max_lanes(open.capacity.max_lanes);
+  request.set_max_step_tokens(open.capacity.max_step_tokens);
+  request.set_max_model_len(open.capacity.max_model_len);
+  CHECK_OK(runner_->Configure(request));
+  Apply(core::StepDone{.group = kGroup, .epoch = open.epoch, .step = core::Step(0)});
+}
+
+void LocalGroup::Submit(size_t index, const Prompt& prompt) {
+  core::RequestSpec spec;
+  spec.id = core::RequestId(index + 1);
+  spec.prompt = prompt.tokens;
+  spec.max_tokens = prompt.max_tokens;
+  spec.sampling = prompt.sampling;
+  spec.log = std::make_shared<core::TokenLog>(prompt.sampling.logprobs >= 0);
+  logs_.push_back(spec.log);
+  Apply(core::Submit{std::move(spec)});
+}
+
+void LocalGroup::Step() {
+  if (settings_.kill_every > 0 && steps_ == settings_.kill_every) {
+    Kill();
+    return;
+  }
+  v1::Plan plan;
+  CHECK(plan.ParseFromString(plans_.front()));
+  plans_.pop_front();
+  v1::StepResult result;
+  CHECK_OK(runner_->Step(plan, &result));
+  ++steps_;
+  core::StepDone done{.group = kGroup,
+                      .epoch = core::Epoch(result.epoch()),
+                      .step = core::Step(result.step()),
+                      .table_digest = result.table_digest(),
+                      .busy = absl::Nanoseconds(result.busy_ns())};
+  done.tokens.assign(result.tokens().begin(), result.tokens().end());
+  for (const v1::TokenLogprobs& from : result.logprobs()) {
+    core::TokenLogprobs& to = done.logprobs.emplace_back();
+    to.logprob = from.logprob();
+    for (int i = 0; i < from.top_tokens_size(); ++i) {
+      to.top.push_back({static_cast<int32_t>(from.top_tokens(i)), from.top_logprobs(i)});
+    }
+  }
+  Apply(std::move(done));
+}
+
+// Plans under way are lost with their worker.
+void LocalGroup::Kill() {
+  plans_.clear();
+  Apply(core::GroupLost{.group = kGroup, .epoch = epoch_, .reason = "killed"});
+  Join();
+}
+
+GroupRun LocalGroup::Run(const std::vector<Prompt>& prompts) {
+  Join();
+  size_t submitted = 0;
+  while (ended_ < prompts.size()) {
+    while (submitted < prompts.size() && (!settings_.one_at_a_time || submitted == ended_)) {
+      Submit(submitted, prompts[submitted]);
+      ++submitted;
+    }
+    Apply(core::Tick{absl::UnixEpoch()});
+    if (!plans_.empty()) Step();
+  }
+  GroupRun run;
+  run.stats = core_.stats();
+  for (const auto& log : logs_) {
+    Output& output = run.outputs.emplace_back();
+    core::TokenLog::Cursor cursor(log.get());
+    while (!cursor.AtEnd()) {
+      core::TokenLogprobs logprobs;
+      output.tokens.push_back(cursor.Next(&logprobs));
+      output.logprob_bits.push_back(std::bit_cast<uint32_t>(logprobs.logprob));
+      for (const auto& top : logprobs.top) {
+        output.top_tokens.push_back(top.token);
+        output.logprob_bits.push_back(std::bit_cast<uint32_t>(top.logprob));
+      }
+    }
+  }
+  return run;
+}
+
+}  // namespace
+
+GroupRun RunGroup(const std::string& model,
+                  const std::string& dtype,
+                  const GroupSettings& settings,
+                  const std::vector<Prompt>& prompts) {
+  return LocalGroup(model, dtype, settings).Run(prompts);
+}
+
+}  // namespace pagoda::testing
