@@ -19,7 +19,7 @@ struct SequenceInput {
       tokens;  // size num_tokens; empty: the lane's last token, num_tokens == 1
   // Blocks by position / block_size, at least up to the last token. Entries wholly before the
   // window are not read.
-  absl::Span<const int32_t> block_table;
+  absl::Span<const int32_t> block_table = {};
   int32_t window = 0;  // a token sees itself and the window - 1 before it; 0: all before it
 };
 
@@ -30,8 +30,8 @@ struct LogitsRow {
 };
 
 struct StepInput {
-  absl::Span<const SequenceInput> sequences;
-  absl::Span<const LogitsRow> logits_rows;
+  absl::Span<const SequenceInput> sequences = {};
+  absl::Span<const LogitsRow> logits_rows = {};
 };
 
 struct SamplingParams {
@@ -59,10 +59,10 @@ struct SampleRow {
   int64_t position = 0;  // absolute position of the drawn token (a counter of the random numbers)
   int32_t sequence_index = 0;  // of this output within its request (likewise)
   // For penalties; both may be empty when params has none.
-  absl::Span<const int32_t> prompt;
-  absl::Span<const int32_t> output;
-  absl::Span<const LogitBias> bias;
-  absl::Span<const int32_t> banned;  // ids that may not be drawn (stop ids under min_tokens)
+  absl::Span<const int32_t> prompt = {};
+  absl::Span<const int32_t> output = {};
+  absl::Span<const LogitBias> bias = {};
+  absl::Span<const int32_t> banned = {};  // ids that may not be drawn (stop ids under min_tokens)
 };
 
 struct TokenLogprob {

@@ -52,7 +52,7 @@ absl::StatusOr<std::unique_ptr<CpuKvPool>> CpuKvPool::Make(const KvLayout& layou
         absl::StrCat("a KV pool of ", num_blocks, " blocks of ", layout.BlockBytes(), " bytes"));
   }
   ASSIGN_OR_RETURN(HugeBuffer memory, HugeBuffer::Make(static_cast<size_t>(bytes)));
-  return std::unique_ptr<CpuKvPool>(new CpuKvPool(layout, num_blocks, std::move(memory)));
+  return std::make_unique<CpuKvPool>(layout, num_blocks, std::move(memory));
 }
 
 KvLayerView CpuKvPool::Layer(int layer) const {

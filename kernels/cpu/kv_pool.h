@@ -16,6 +16,9 @@ class CpuKvPool final : public KvPool {
   static absl::StatusOr<std::unique_ptr<CpuKvPool>> Make(const KvLayout& layout,
                                                          int32_t num_blocks);
 
+  CpuKvPool(const KvLayout& layout, int32_t num_blocks, HugeBuffer memory)
+      : layout_(layout), num_blocks_(num_blocks), memory_(std::move(memory)) {}
+
   const KvLayout& layout() const override { return layout_; }
   int32_t num_blocks() const override { return num_blocks_; }
   void* block(int32_t id) override { return data(id); }
@@ -25,9 +28,6 @@ class CpuKvPool final : public KvPool {
   KvLayerView Layer(int layer) const;
 
  private:
-  CpuKvPool(const KvLayout& layout, int32_t num_blocks, HugeBuffer memory)
-      : layout_(layout), num_blocks_(num_blocks), memory_(std::move(memory)) {}
-
   const KvLayout layout_;
   const int32_t num_blocks_;
   const HugeBuffer memory_;

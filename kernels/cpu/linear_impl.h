@@ -10,6 +10,9 @@
 namespace pagoda::cpu {
 
 inline constexpr int kGroupCols = kLinearGroup * kPanel;
+// How far a lone tile of three rows or more fetches its own weights ahead; with fewer rows the
+// hardware's prefetcher keeps up better alone.
+inline constexpr int kAheadSteps = 8;
 inline constexpr int kRunSteps = 16;  // 512 k: a group's run of bf16 weights is 64 KiB
 
 // One step's even (Parity 0) or odd chains: R rows of x times N native vectors of columns.
@@ -43,6 +46,15 @@ template <class S, class T, int Parity, int R, int N>
   }
 }
 
+// Weights that a later run will want: of every step, cache lines [begin, end) of each panel.
+template <class T>
+struct Ahead {
+  static constexpr int kStepLines = kStep * kPanel * sizeof(T) / 64;
+
+  const T* weights;  // as LinearTile's w; null: none
+  int begin, end;
+};
+
 // sum[m][j] gains `steps` steps, one after the other. Even and odd chains take turns in the
 // registers, so R * N of them and a few are all it needs.
 template <class S, class T, int R, int N>
@@ -52,9 +64,17 @@ void LinearTile(const float* x,
                 int64_t panel_stride,
                 int64_t steps,
                 float* sum,
-                int64_t sum_stride) {
+                Ahead<T> ahead) {
   using V = typename S::V;
   for (int64_t step = 0; step < steps; ++step, x += kStep, w += kStep * kPanel) {
+    if (ahead.weights != nullptr) {
+      for (int p = 0; p < N * S::kWidth; p += kPanel) {
+        const T* from = ahead.weights + p / kPanel * panel_stride + step * kStep * kPanel;
+        for (int line = ahead.begin; line < ahead.end; ++line) {
+          __builtin_prefetch(from + line * (64 / sizeof(T)), 0, 2);
+        }
+      }
+    }
     V even[R][N], odd[R][N];
     Chains<S, T, 0, R, N>(x, x_stride, w, panel_stride, even);
     Chains<S, T, 1, R, N>(x, x_stride, w, panel_stride, odd);
@@ -62,61 +82,66 @@ void LinearTile(const float* x,
     for (int m = 0; m < R; ++m) {
 #pragma GCC unroll 16
       for (int j = 0; j < N; ++j) {
-        float* s = sum + m * sum_stride + j * S::kWidth;
+        float* s = sum + m * kGroupCols + j * S::kWidth;
         S::VStore(s, S::VAdd(S::VLoad(s), S::VAdd(even[m][j], odd[m][j])));
       }
     }
   }
 }
 
-// Tiles over `rows` <= R rows and `panels` panels of a group, `steps` steps from step `step` on.
+// Tiles over `rows` rows, of which at most R are done, and `panels` panels of a group.
 template <class S, class T, int R>
-struct LinearTiles {
-  static void Run(const float* x,
-                  int64_t x_stride,
-                  const T* w,
-                  int64_t panel_stride,
-                  int rows,
-                  int panels,
-                  int64_t steps,
-                  float* sum) {
-    if constexpr (R > 1) {
-      if (rows < R) {
-        return LinearTiles<S, T, R - 1>::Run(x,
-                                             x_stride,
-                                             w,
-                                             panel_stride,
-                                             rows,
-                                             panels,
-                                             steps,
-                                             sum);
-      }
-    }
-    constexpr int kVectors = kPanel / S::kWidth;  // per panel
-    constexpr int kTilePanels = S::kTileVectors / kVectors;
-    int p = 0;
-    for (; p + kTilePanels <= panels; p += kTilePanels) {
-      LinearTile<S, T, R, S::kTileVectors>(x,
-                                           x_stride,
-                                           w + p * panel_stride,
-                                           panel_stride,
-                                           steps,
-                                           sum + p * kPanel,
-                                           kGroupCols);
-    }
-    if constexpr (kTilePanels > 1) {
-      for (; p < panels; ++p) {
-        LinearTile<S, T, R, kVectors>(x,
+void LinearTiles(const float* x,
+                 int64_t x_stride,
+                 const T* w,
+                 int64_t panel_stride,
+                 int rows,
+                 int panels,
+                 int64_t steps,
+                 float* sum,
+                 Ahead<T> ahead) {
+  if constexpr (R > 1) {
+    if (rows < R) {
+      return LinearTiles<S, T, R - 1>(x,
                                       x_stride,
-                                      w + p * panel_stride,
+                                      w,
                                       panel_stride,
+                                      rows,
+                                      panels,
                                       steps,
-                                      sum + p * kPanel,
-                                      kGroupCols);
-      }
+                                      sum,
+                                      ahead);
     }
   }
-};
+  constexpr int kVectors = kPanel / S::kWidth;  // per panel
+  constexpr int kTilePanels = S::kTileVectors / kVectors;
+  const auto from = [&](int p) {
+    Ahead<T> tile = ahead;
+    if (tile.weights != nullptr) tile.weights += p * panel_stride;
+    return tile;
+  };
+  int p = 0;
+  for (; p + kTilePanels <= panels; p += kTilePanels) {
+    LinearTile<S, T, R, S::kTileVectors>(x,
+                                         x_stride,
+                                         w + p * panel_stride,
+                                         panel_stride,
+                                         steps,
+                                         sum + p * kPanel,
+                                         from(p));
+  }
+  if constexpr (kTilePanels > 1) {
+    for (; p < panels; ++p) {
+      LinearTile<S, T, R, kVectors>(x,
+                                    x_stride,
+                                    w + p * panel_stride,
+                                    panel_stride,
+                                    steps,
+                                    sum + p * kPanel,
+                                    from(p));
+    }
+  }
+}
 
 // Widens columns of rows [row, row + count) of x to f32, zeros from `in` to `padded_in`.
 template <class S, class T>
@@ -183,7 +208,8 @@ void FinishRow(const LinearArgs& args, int64_t row, int64_t first, int panels, c
 }
 
 // Rows [row, row + count) of the group's panels. x: widened rows. Steps are taken in runs, each
-// over all rows, so that a run of weights stays in the first-level cache.
+// over all rows, so that a run of weights stays in the first-level caches; the tiles of one run
+// fetch the next from memory, which alone would be waited for row by row.
 template <class S, class T>
 void LinearGroup(const LinearArgs& args,
                  int64_t row,
@@ -196,23 +222,32 @@ void LinearGroup(const LinearArgs& args,
   const PackedLinear& weight = *args.weight;
   const int64_t panel_stride = weight.padded_in * kPanel;
   const T* w = static_cast<const T*>(weight.data) + first * panel_stride;
+  const T* next_group = first + panels < args.panel_end ? w + panels * panel_stride : nullptr;
   const int64_t floats = static_cast<int64_t>(count) * kGroupCols;
   const int64_t slice_steps = weight.padded_in / kStep / weight.slices;
-  const int64_t run = count <= S::kTileRows ? slice_steps : kRunSteps;
+  const bool one_tile = count <= S::kTileRows;
+  const int64_t run = one_tile ? slice_steps : kRunSteps;
   for (int64_t i = 0; i < floats; i += S::kLanes) S::Store(sum + i, S::Zero());
   for (int slice = 0; slice < weight.slices; ++slice) {
     for (int64_t done = 0; done < slice_steps; done += run) {
       const int64_t steps = slice_steps - done < run ? slice_steps - done : run;
       const int64_t k = (slice * slice_steps + done) * kStep;
+      const int64_t next_k = k + steps * kStep;
+      const T* next = next_k < weight.padded_in ? w + next_k * kPanel : next_group;
+      if (one_tile) next = count > 2 ? w + (k + kAheadSteps * kStep) * kPanel : nullptr;
       for (int m = 0; m < count; m += S::kTileRows) {
-        LinearTiles<S, T, S::kTileRows>::Run(x + m * x_stride + k,
-                                             x_stride,
-                                             w + k * kPanel,
-                                             panel_stride,
-                                             count - m,
-                                             panels,
-                                             steps,
-                                             sum + m * kGroupCols);
+        const Ahead<T> ahead = {next,
+                                Ahead<T>::kStepLines * m / count,
+                                Ahead<T>::kStepLines * (m + S::kTileRows) / count};
+        LinearTiles<S, T, S::kTileRows>(x + m * x_stride + k,
+                                        x_stride,
+                                        w + k * kPanel,
+                                        panel_stride,
+                                        count - m,
+                                        panels,
+                                        steps,
+                                        sum + m * kGroupCols,
+                                        ahead);
       }
     }
     AddSlice<S>(slice, weight.slices, floats, sum, sum + kLinearRows * kGroupCols);

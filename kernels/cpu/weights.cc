@@ -218,8 +218,7 @@ absl::StatusOr<std::unique_ptr<CpuRopeTable>> CpuRopeTable::Make(const RopeSpec&
       out[pairs + i] = static_cast<float>(std::sin(angle) * spec.attention_factor);
     }
   }
-  return std::unique_ptr<CpuRopeTable>(
-      new CpuRopeTable(spec.max_position, pairs, std::move(table)));
+  return std::make_unique<CpuRopeTable>(spec.max_position, pairs, std::move(table));
 }
 
 }  // namespace pagoda::cpu

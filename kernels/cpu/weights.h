@@ -69,6 +69,9 @@ class CpuRopeTable final : public RopeTable {
   // As Backend::MakeRopeTable.
   static absl::StatusOr<std::unique_ptr<CpuRopeTable>> Make(const RopeSpec& spec);
 
+  CpuRopeTable(int64_t max_position, int64_t pairs, HugeBuffer table)
+      : max_position_(max_position), pairs_(pairs), table_(std::move(table)) {}
+
   int64_t max_position() const override { return max_position_; }
   int64_t pairs() const { return pairs_; }
   // [pairs]. REQUIRES: position < max_position().
@@ -78,9 +81,6 @@ class CpuRopeTable final : public RopeTable {
   const float* sin(int64_t position) const { return cos(position) + pairs_; }
 
  private:
-  CpuRopeTable(int64_t max_position, int64_t pairs, HugeBuffer table)
-      : max_position_(max_position), pairs_(pairs), table_(std::move(table)) {}
-
   const int64_t max_position_;
   const int64_t pairs_;
   const HugeBuffer table_;  // float [max_position][cos, sin][pairs]

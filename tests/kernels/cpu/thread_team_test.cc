@@ -1,12 +1,13 @@
 #include "kernels/cpu/thread_team.h"
 
-#include <unistd.h>
+#include <time.h>
 #include <xmmintrin.h>
 
 #include <set>
 #include <thread>
 #include <vector>
 
+#include "common/mutex.h"
 #include "gtest/gtest.h"
 
 namespace pagoda::cpu {
@@ -92,7 +93,12 @@ TEST_P(ThreadTeamTest, HelpersSleepBetweenSteps) {
     return time.tv_sec + time.tv_nsec * 1e-9;
   };
   const double before = cpu();
-  usleep(200'000);
+  Mutex mu;
+  CondVar never;
+  {
+    MutexLock lock(&mu);
+    never.WaitFor(&mu, absl::Milliseconds(200));
+  }
   EXPECT_LT(cpu() - before, 0.1);
 }
 
@@ -114,7 +120,7 @@ TEST(ThreadTeamDeathTest, AJobInsideAJobIsABug) {
         ThreadTeam team(2);
         team.Run([&](int thread) {
           if (thread == 0) team.Run([](int) {});
-          while (thread == 1) usleep(1000);
+          while (thread == 1) std::this_thread::yield();
         });
       },
       "job inside a job");
