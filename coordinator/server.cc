@@ -35,6 +35,8 @@ constexpr size_t kMaxWaitingPrompts = 4096;
 
 core::CoreOptions ToCoreOptions(const ServerFlags& flags) {
   core::CoreOptions options;
+  // Seconds since 1970: above every epoch of a coordinator that ran before this one.
+  options.epochs_before = core::Epoch(static_cast<uint64_t>(absl::ToUnixSeconds(absl::Now())));
   options.depth = flags.async_scheduling ? 2 : 1;
   options.step_timeout = flags.step_timeout;
   options.max_queued_requests = static_cast<uint32_t>(flags.max_num_queued_reqs);

@@ -17,6 +17,9 @@
 namespace pagoda::core {
 
 struct CoreOptions {
+  // Epochs of every group are numbered from here + 1. A worker that outlived its coordinator takes
+  // only a higher epoch, so a new coordinator must start above the old one's.
+  Epoch epochs_before;
   uint32_t depth = 2;  // plans that may be unanswered; 1 without asynchronous scheduling
   absl::Duration step_timeout = absl::Seconds(10);  // floor of a step's deadline
   absl::Duration open_timeout = absl::Seconds(60);  // of an epoch's opening

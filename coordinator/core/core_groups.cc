@@ -12,7 +12,7 @@ namespace pagoda::core {
 void Core::Impl::On(GroupJoined& event) {
   const GroupCapacity& capacity = event.capacity;
   CHECK_GE(capacity.num_blocks, 1u);
-  const auto [it, fresh] = groups_.try_emplace(event.group, capacity, options_.depth);
+  const auto [it, fresh] = groups_.try_emplace(event.group, capacity, options_);
   Group& group = it->second;
   if (group.epoch.state() != GroupEpoch::State::kAbsent) {
     Fail(event.group, &group, "the group joined again");

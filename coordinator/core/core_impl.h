@@ -38,8 +38,10 @@ class Core::Impl {
 
  private:
   struct Group {
-    Group(const GroupCapacity& capacity, uint32_t depth)
-        : capacity(capacity), scheduler(capacity, depth, FirstComeFirstServed()) {}
+    Group(const GroupCapacity& capacity, const CoreOptions& options)
+        : capacity(capacity),
+          epoch(options.epochs_before),
+          scheduler(capacity, options.depth, FirstComeFirstServed()) {}
 
     GroupCapacity capacity;
     GroupEpoch epoch;

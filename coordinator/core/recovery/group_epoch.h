@@ -21,6 +21,9 @@ class GroupEpoch {
  public:
   enum class State { kAbsent, kOpening, kOpen };
 
+  // Epochs are numbered from `before` + 1.
+  explicit GroupEpoch(Epoch before = Epoch()) : epoch_(before) {}
+
   State state() const { return state_; }
   Epoch epoch() const { return epoch_; }
 
