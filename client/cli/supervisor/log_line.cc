@@ -1,0 +1,36 @@
+#include "client/cli/supervisor/log_line.h"
+
+#include "absl/strings/match.h"
+#include "absl/strings/strip.h"
+
+namespace pagoda {
+namespace {
+
+// "2026-01-31T12:00:00.123456Z I " before the process and the message.
+constexpr absl::string_view kStamp = "0000-00-00T00:00:00.000000Z ";
+
+bool HasStamp(absl::string_view line) {
+  if (line.size() < kStamp.size() + 2 || line[kStamp.size() + 1] != ' ') return false;
+  for (size_t i = 0; i < kStamp.size(); ++i) {
+    const bool digit = line[i] >= '0' && line[i] <= '9';
+    if (kStamp[i] == '0' ? !digit : line[i] != kStamp[i]) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+bool IsErrorLine(absl::string_view line) {
+  if (HasStamp(line)) return line[kStamp.size()] == 'E';
+  if (absl::StartsWith(line, "{\"time\":")) {
+    return absl::StrContains(line, "\"severity\":\"ERROR\"");
+  }
+  return line.find_first_not_of(" \t\r") != absl::string_view::npos;
+}
+
+absl::string_view WithoutStamp(absl::string_view line) {
+  if (HasStamp(line)) line.remove_prefix(kStamp.size() + 2);
+  return line;
+}
+
+}  // namespace pagoda

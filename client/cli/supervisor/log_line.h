@@ -1,0 +1,17 @@
+// What a line on a child's stderr is: common/log.h's in either format, or anything else (a crash
+// report, a message of the loader).
+#pragma once
+
+#include <string>
+
+#include "absl/strings/string_view.h"
+
+namespace pagoda {
+
+// Whether it may say why a process ended: anything but information and warnings in log format.
+bool IsErrorLine(absl::string_view line);
+
+// Without time and severity, where it has them as text.
+absl::string_view WithoutStamp(absl::string_view line);
+
+}  // namespace pagoda
