@@ -37,7 +37,7 @@ struct SamplingKernels {
   void (*exp)(const float* x, int n, float* out);
 
   // The first index of the maximum of x[i] + Gumbel noise of index i. `n` is padded; entries at
-  // -infinity are never chosen. REQUIRES: x <= 0, and one entry is 0.
+  // -infinity are never chosen. REQUIRES: x <= 0.
   int (*gumbel_argmax)(const float* x, int n, const DrawKey& key);
 
   // The noise alone, for vocabulary indices [0, n); `n` is padded.

@@ -96,7 +96,8 @@ void AttentionFixture::StoreTokens() {
       for (int h = 0; h < c_.num_kv_heads; ++h) {
         std::byte* tile = base + block * view_.block_bytes + h * view_.head_bytes;
         const int slot = p % c_.block_size;
-        if (p >= c_.sequences[s].nan_from) continue;  // the pool is full of it
+        const SequenceCase& c = c_.sequences[s];
+        if (p >= c.nan_from && p < c.nan_to) continue;  // the pool is full of it
         StoreKToken(reinterpret_cast<T*>(tile),
                     slot,
                     narrow(K(s, p, h)).data(),

@@ -17,8 +17,9 @@ struct SequenceCase {
   int context;  // positions stored, the step's rows included
   int rows;     // the last `rows` of them are queried
   int window = 0;
-  int nan_from = 1 << 30;  // positions from here on hold NaN in K and V
-  int values = -1;         // which random values it holds; -1: those of its place in the list
+  int nan_from = 1 << 30;  // positions of [nan_from, nan_to) hold NaN in K and V
+  int nan_to = 1 << 30;
+  int values = -1;  // which random values it holds; -1: those of its place in the list
 };
 
 struct AttentionCase {

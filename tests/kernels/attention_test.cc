@@ -148,14 +148,37 @@ TEST_P(AttentionByDType, LaterRowsOfItsChunkAreNotMultipliedEvenByZero) {
     c.dtype = GetParam();
     c.sequences = {{300, 60, window}};
     const std::vector<float> want = AttentionFixture(c).Run(SupportedIsas().front());
-    c.sequences[0].nan_from = 277;
+    for (const int nan_from : {241, 256, 257, 272, 277, 287, 288}) {
+      c.sequences[0].nan_from = nan_from;
+      const AttentionFixture fixture(c);
+      const size_t clean = size_t(nan_from - 240) * c.num_heads * c.head_dim;
+      for (const Isa isa : SupportedIsas()) {
+        std::vector<float> got = fixture.Run(isa);
+        EXPECT_TRUE(std::isnan(got[clean])) << "the poison must reach the rows that see it";
+        got.resize(clean);
+        EXPECT_EQ(Different(got, {want.begin(), want.begin() + clean}), 0)
+            << IsaName(isa) << " window " << window << " NaN from " << nan_from;
+      }
+    }
+  }
+}
+
+TEST_P(AttentionByDType, PositionsLeftBehindByTheWindowAreNotMultipliedEvenByZero) {
+  AttentionCase c;
+  c.dtype = GetParam();
+  c.sequences = {{300, 60, 40}};
+  const std::vector<float> want = AttentionFixture(c).Run(SupportedIsas().front());
+  for (const int nan_at : {201, 223, 224, 225, 239, 255, 256}) {
+    c.sequences[0].nan_from = nan_at;
+    c.sequences[0].nan_to = nan_at + 1;
     const AttentionFixture fixture(c);
-    const size_t clean = size_t{37} * c.num_heads * c.head_dim;  // rows at positions 240 to 276
+    const size_t row = c.num_heads * c.head_dim;
+    const size_t clean = (nan_at + 40 - 240) * row;  // the first row that no longer sees it
     for (const Isa isa : SupportedIsas()) {
-      std::vector<float> got = fixture.Run(isa);
-      EXPECT_TRUE(std::isnan(got[clean])) << "the poison must reach the rows that see it";
-      got.resize(clean);
-      EXPECT_EQ(Different(got, {want.begin(), want.begin() + clean}), 0) << IsaName(isa);
+      const std::vector<float> got = fixture.Run(isa);
+      EXPECT_TRUE(std::isnan(got[clean - row])) << "the poison must reach the rows that see it";
+      EXPECT_EQ(Different({got.begin() + clean, got.end()}, {want.begin() + clean, want.end()}), 0)
+          << IsaName(isa) << " NaN at " << nan_at;
     }
   }
 }

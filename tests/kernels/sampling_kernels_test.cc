@@ -82,6 +82,13 @@ TEST_P(SamplingKernelsTest, GumbelArgmaxIsTheArgmaxOfScorePlusNoise) {
   }
 }
 
+TEST_P(SamplingKernelsTest, EqualScoresGoToTheLowestIndex) {
+  std::vector<float> x(256, -1e9f);  // so low that adding noise changes nothing
+  EXPECT_EQ(kernels().gumbel_argmax(x.data(), 256, kKey), 0);
+  for (int i = 0; i < 100; ++i) x[i] = -std::numeric_limits<float>::infinity();
+  EXPECT_EQ(kernels().gumbel_argmax(x.data(), 256, kKey), 100);
+}
+
 TEST_P(SamplingKernelsTest, SumsLongRowsAccurately) {
   for (const int n : {1, 5, 16, 1000, 1024, 1030, 150000}) {
     std::vector<float> x(n);

@@ -102,6 +102,28 @@ TEST(SamplingSelect, TiesAtTheThresholdAreKeptByIndex) {
   EXPECT_EQ(same, (std::vector<float>{-1, 0, -1, kRemoved, kRemoved, kRemoved}));
 }
 
+TEST(SamplingSelect, ManySmallWeightsAddUpInUnitsOfTwoToTheMinus40) {
+  std::vector<int> scratch;
+  constexpr int kSmall = 100000;
+  std::vector<float> x(kSmall + 1, std::log(1e-6f)), w(kSmall + 1, 1e-6f);
+  x[0] = 0;
+  w[0] = 1;
+  KeepTopP(x.data(), w.data(), kSmall + 1, 0.9375f, &scratch);
+  const uint64_t each = static_cast<uint64_t>(1e-6f * 0x1p40f), one = uint64_t{1} << 40;
+  const uint64_t target = (15 * (one + kSmall * each) + 15) / 16;
+  const int kept = 1 + static_cast<int>((target - one + each - 1) / each);
+  EXPECT_EQ(std::count_if(x.begin(), x.end(), [](float v) { return v != kRemoved; }), kept);
+  EXPECT_NE(x[kept - 1], kRemoved) << "the lowest indices stay";
+}
+
+TEST(SamplingSelect, ATargetBetweenTwoUnitsIsRoundedUp) {
+  std::vector<int> scratch;
+  std::vector<float> x = {0, -1, -2};
+  const std::vector<float> w(3, 0x1p-40f);
+  KeepTopP(x.data(), w.data(), 3, 0.5f, &scratch);  // 1.5 units: two
+  EXPECT_EQ(x, (std::vector<float>{0, -1, kRemoved}));
+}
+
 TEST(SamplingSelect, WeightlessCandidatesNeverEnterTopP) {
   std::vector<int> scratch;
   std::vector<float> x = {-40, 0, -30, -28.5f};

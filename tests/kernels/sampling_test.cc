@@ -301,6 +301,17 @@ TEST_P(SamplingTest, LogprobsAreOfTheRawLogitsBestFirst) {
   }
 }
 
+TEST_P(SamplingTest, TheLogprobOfAVeryUnlikelyTokenIsFinite) {
+  SampleRow row = Row(0);
+  row.params.logprobs = 0;
+  const std::vector<int32_t> banned = {1};
+  row.banned = banned;
+  const SampledToken token = Sample(std::vector<float>{-50, 200, -30, -300}, row);
+  EXPECT_EQ(token.token, 2);
+  EXPECT_FLOAT_EQ(token.logprob, -230);
+  EXPECT_EQ(token.top_count, 0);
+}
+
 TEST(Sampling, EveryPathDrawsTheSameAndReportsTheSameBits) {
   const ScopedFlushDenormals flush;
   std::mt19937_64 random(21);
