@@ -31,12 +31,10 @@ namespace {
 
 constexpr core::GroupId kGroup(0);
 constexpr absl::Duration kStatusInterval = absl::Seconds(10);
-constexpr size_t kMaxWaitingPrompts = 4096;
+constexpr size_t kMaxWaitingPrompts = 256;
 
 core::CoreOptions ToCoreOptions(const ServerFlags& flags) {
   core::CoreOptions options;
-  // Seconds since 1970: above every epoch of a coordinator that ran before this one.
-  options.epochs_before = core::Epoch(static_cast<uint64_t>(absl::ToUnixSeconds(absl::Now())));
   options.depth = flags.async_scheduling ? 2 : 1;
   options.step_timeout = flags.step_timeout;
   options.max_queued_requests = static_cast<uint32_t>(flags.max_num_queued_reqs);
@@ -82,9 +80,9 @@ class Coordinator {
   Coordinator(const CoordinatorOptions& options, std::unique_ptr<Tokenizer> tokenizer)
       : options_(options),
         tokenizer_(std::move(tokenizer)),
+        acceptor_(tokenizer_.get(), &engine_, &outputs_),
         outputs_(std::clamp(CpuLimit() / 2, 1, 4)),
         engine_(ToCoreOptions(options.flags), RealClock(), &outputs_),
-        acceptor_(tokenizer_.get(), &engine_, &outputs_),
         prompts_(std::clamp(CpuLimit() / 2, 1, 4), kMaxWaitingPrompts) {
     outputs_.set_sink([this](core::Event event) { engine_.Post(std::move(event)); });
   }
@@ -111,9 +109,9 @@ class Coordinator {
   mutable Mutex mutex_;
   absl::Status hopeless_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<InferenceServer> server_;  // the engine thread tells it what is ready
+  Acceptor acceptor_;                        // the engine's link tells it the model
   OutputStage outputs_;
   Engine engine_;
-  Acceptor acceptor_;
   WorkPool prompts_;
   bool announced_ = false;  // engine thread
   core::CoreStats last_stats_;
@@ -206,21 +204,21 @@ absl::Status Coordinator::Serve(const sigset_t& signals) {
   while (!WaitForSignal(signals, kStatusInterval)) LogStatus();
   RETURN_IF_ERROR(Hopeless());
   DrainAndStop(signals);
-  return absl::OkStatus();
+  return Hopeless();
 }
 
 void Coordinator::DrainAndStop(const sigset_t& signals) {
   log::Info("draining", {{"timeout", options_.flags.drain_timeout}});
-  server_->SetServing(false);
   engine_.Post(core::Drain{});
   const absl::Time deadline = absl::Now() + options_.flags.drain_timeout;
-  while (!engine_.WaitIdle(std::min(deadline, absl::Now() + absl::Milliseconds(100)))) {
-    if (absl::Now() >= deadline || WaitForSignal(signals, absl::ZeroDuration())) {
-      const core::CoreStats stats = engine_.snapshot().stats;
-      log::Warning("requests left unfinished",
-                   {{"running", stats.running}, {"waiting", stats.waiting}});
-      return;
-    }
+  while (true) {
+    const absl::Time next_look = std::min(deadline, absl::Now() + absl::Milliseconds(100));
+    if (engine_.WaitIdle(next_look) && acceptor_.WaitUntilAllRead(next_look)) return;
+    if (absl::Now() < deadline && !WaitForSignal(signals, absl::ZeroDuration())) continue;
+    const core::CoreStats stats = engine_.snapshot().stats;
+    log::Warning("requests left unfinished",
+                 {{"running", stats.running}, {"waiting", stats.waiting}});
+    return;
   }
 }
 

@@ -22,6 +22,19 @@ uint64_t Entropy() {
   return bits;
 }
 
+// A tokenizer may have more entries than the model has embeddings.
+absl::Status CheckVocabulary(const std::vector<int32_t>& tokens, const ServedModel& model) {
+  for (int32_t token : tokens) {
+    if (static_cast<uint32_t>(token) < model.vocab_size) continue;
+    return absl::InvalidArgumentError(absl::StrCat("the prompt has token id ",
+                                                   token,
+                                                   "; the model's vocabulary has ",
+                                                   model.vocab_size,
+                                                   " ids"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 std::string RequestName(core::RequestId id) { return absl::StrFormat("req-%016x", id.value()); }
@@ -58,10 +71,12 @@ core::RequestId Acceptor::NewId() {
 
 absl::StatusOr<Acceptor::Accepted> Acceptor::Accept(const ValidRequest& request,
                                                     std::function<void()> wake) {
-  const uint32_t context = model()->capacity.max_model_len;
+  const std::shared_ptr<const ServedModel> model = this->model();
+  const uint32_t context = model->capacity.max_model_len;
   core::RequestSpec spec = request.spec();
   if (const auto* text = std::get_if<std::string>(&request.prompt())) {
     ASSIGN_OR_RETURN(spec.prompt, tokenizer_->Encode(*text));
+    RETURN_IF_ERROR(CheckVocabulary(spec.prompt, *model));
   } else {
     spec.prompt = std::get<std::vector<int32_t>>(request.prompt());
   }
@@ -111,6 +126,15 @@ absl::Status Acceptor::Cancel(core::RequestId id) {
 void Acceptor::Forget(core::RequestId id) {
   MutexLock lock(&mutex_);
   live_.erase(id);
+  if (live_.empty()) all_read_.SignalAll();
+}
+
+bool Acceptor::WaitUntilAllRead(absl::Time deadline) {
+  MutexLock lock(&mutex_);
+  while (!live_.empty()) {
+    if (!all_read_.WaitUntil(&mutex_, deadline)) return live_.empty();
+  }
+  return true;
 }
 
 }  // namespace pagoda

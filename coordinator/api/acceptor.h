@@ -21,7 +21,8 @@ namespace pagoda {
 
 class Acceptor {
  public:
-  // A request on its way; the entrance reads `output` until it is finished, then calls Forget.
+  // A request on its way; the entrance reads `output` until it is finished and
+  // its client has it, then calls Forget.
   struct Accepted {
     core::RequestId id;
     std::shared_ptr<RequestOutput> output;
@@ -48,6 +49,8 @@ class Acceptor {
   // NOT_FOUND for an id that is unknown or over.
   absl::Status Cancel(core::RequestId id);
   void Forget(core::RequestId id);
+  // Waits until every request that was accepted is forgotten or `deadline` passed; answers which.
+  bool WaitUntilAllRead(absl::Time deadline);
 
  private:
   core::RequestId NewId();
@@ -56,6 +59,7 @@ class Acceptor {
   Engine* const engine_;
   OutputStage* const outputs_;
   mutable Mutex mutex_;
+  CondVar all_read_;
   // Shared with the calls that read it while a later worker replaces it.
   std::shared_ptr<const ServedModel> model_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_set<core::RequestId> live_ ABSL_GUARDED_BY(mutex_);

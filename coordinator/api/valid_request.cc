@@ -43,9 +43,8 @@ absl::StatusOr<core::SamplingParams> ParseSampling(const GenerateParams& params,
   }
   sampling.top_k = std::max(sampling.top_k, 0);
   const uint32_t logprobs = params.logprobs.value_or(0);
-  if (logprobs > kMaxLogprobs) {
-    return OutOfRange("logprobs", logprobs, absl::StrCat("at most ", kMaxLogprobs));
-  }
+  const uint32_t most = std::min(kMaxLogprobs, model.vocab_size);
+  if (logprobs > most) return OutOfRange("logprobs", logprobs, absl::StrCat("at most ", most));
   sampling.logprobs = params.logprobs.has_value() ? static_cast<int32_t>(logprobs) : -1;
   return sampling;
 }

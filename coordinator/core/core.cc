@@ -17,6 +17,7 @@ void Core::Impl::On(Tick& event) {
            FinishReason::kNone);
   }
   for (auto& [id, group] : groups_) {
+    group.epoch.Tick(now_);
     if (group.epoch.deadline() <= now_) Fail(id, &group, "a step was not answered in time");
     if (group.epoch.state() == GroupEpoch::State::kOpen) Plan(id, &group);
   }
@@ -28,9 +29,12 @@ void Core::Impl::Plan(GroupId id, Group* group) {
     const GroupScheduler::SentPlan* sent = group->scheduler.Schedule(group->epoch.epoch(), digest);
     if (sent == nullptr) return;
     ++group->planned_steps;
+    const absl::Duration floor =
+        group->cost.calibrated() ? options_.step_timeout
+                                 : std::max(options_.step_timeout, options_.uncalibrated_timeout);
     group->epoch.Sent(sent->plan.step,
                       now_,
-                      std::max(options_.step_timeout, 10 * group->cost.Predict(sent->tokens)));
+                      std::max(floor, 10 * group->cost.Predict(sent->tokens)));
     actions_->push_back(SendPlan{.group = id, .plan = &sent->plan});
   }
 }

@@ -17,14 +17,13 @@
 namespace pagoda::core {
 
 struct CoreOptions {
-  // Epochs of every group are numbered from here + 1. A worker that outlived its coordinator takes
-  // only a higher epoch, so a new coordinator must start above the old one's.
-  Epoch epochs_before;
   uint32_t depth = 2;  // plans that may be unanswered; 1 without asynchronous scheduling
   absl::Duration step_timeout = absl::Seconds(10);  // floor of a step's deadline
   absl::Duration open_timeout = absl::Seconds(60);  // of an epoch's opening
-  uint32_t max_queued_requests = 4096;              // accepted and not running; more are refused
-  uint32_t digest_interval = 256;                   // steps between table digests
+  // Of steps before the first answer has told how fast the group is.
+  absl::Duration uncalibrated_timeout = absl::Minutes(10);
+  uint32_t max_queued_requests = 4096;  // accepted and not running; more are refused
+  uint32_t digest_interval = 256;       // steps between table digests
 };
 
 // Numbers of this moment.

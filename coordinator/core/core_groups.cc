@@ -20,7 +20,7 @@ void Core::Impl::On(GroupJoined& event) {
   group.capacity = capacity;
   group.scheduler.Reset(capacity);
   group.planned_steps = 0;
-  group.epoch.Begin(now_, options_.open_timeout);
+  group.epoch.Begin(event.last_epoch, options_.open_timeout);
   actions_->push_back(
       OpenEpoch{.group = event.group, .epoch = group.epoch.epoch(), .capacity = capacity});
 }
@@ -47,7 +47,7 @@ void Core::Impl::On(StepDone& event) {
   if (it == groups_.end() || it->second.epoch.epoch() != event.epoch) return;
   Group& group = it->second;
   if (group.epoch.state() == GroupEpoch::State::kAbsent) return;
-  absl::Status status = group.epoch.Answered(event.step, now_);
+  absl::Status status = group.epoch.Answered(event.step);
   if (status.ok() && event.step == Step(0)) {
     Opened(&group);
   } else if (status.ok()) {

@@ -39,9 +39,7 @@ class Core::Impl {
  private:
   struct Group {
     Group(const GroupCapacity& capacity, const CoreOptions& options)
-        : capacity(capacity),
-          epoch(options.epochs_before),
-          scheduler(capacity, options.depth, FirstComeFirstServed()) {}
+        : capacity(capacity), scheduler(capacity, options.depth, FirstComeFirstServed()) {}
 
     GroupCapacity capacity;
     GroupEpoch epoch;

@@ -31,6 +31,7 @@ struct Detach {
 struct GroupJoined {
   GroupId group;
   GroupCapacity capacity;
+  Epoch last_epoch;  // the highest that its ranks have served; 0: none
 };
 
 // The group's stream is broken, or a rank failed. Stale epochs are ignored.

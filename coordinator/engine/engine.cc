@@ -23,6 +23,7 @@ Engine::Engine(const core::CoreOptions& options, const Clock* clock, OutputSink*
 Engine::~Engine() {
   events_.Close();
   if (thread_.joinable()) thread_.join();
+  links_.clear();  // they may still post, which needs this object whole
 }
 
 void Engine::AddGroup(core::GroupId group, std::unique_ptr<GroupLink> link) {
@@ -95,9 +96,10 @@ void Engine::Publish(uint64_t applied) {
     applied_ = applied;
     idle_.SignalAll();
   }
-  if (stats.ready == was_ready_) return;
-  was_ready_ = stats.ready;
-  if (ready_changed_) ready_changed_(stats.ready);
+  const bool ready = stats.ready && !stats.draining;
+  if (ready == was_ready_) return;
+  was_ready_ = ready;
+  if (ready_changed_) ready_changed_(ready);
 }
 
 Engine::Snapshot Engine::snapshot() const {

@@ -44,7 +44,8 @@ class Engine {
 
   // Before Start only. The link reports to this engine's Post.
   void AddGroup(core::GroupId group, std::unique_ptr<GroupLink> link);
-  // Before Start only. Called on the engine thread whenever `ready` of the stats changes.
+  // Before Start only. Called on the engine thread whenever it changes whether a group
+  // is open and new requests are taken.
   void SetReadyCallback(std::function<void(bool ready)> callback);
   void Start();
 

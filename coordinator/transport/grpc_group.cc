@@ -17,6 +17,9 @@ namespace {
 constexpr auto kDialSlice = std::chrono::milliseconds(200);
 constexpr auto kLoadTimeout = std::chrono::minutes(60);
 constexpr auto kCallTimeout = std::chrono::seconds(60);
+const absl::Duration kFirstBackoff = absl::Milliseconds(20);
+const absl::Duration kLastBackoff = absl::Seconds(2);
+constexpr int kMaxEpochsInVain = 5;
 
 // Whether a new attempt could end otherwise.
 bool IsHopeless(const absl::Status& status) {
@@ -93,24 +96,26 @@ bool GrpcGroup::stopping() {
 void GrpcGroup::OpenEpoch(const core::OpenEpoch& open) {
   MutexLock lock(&mutex_);
   wanted_ = open;
+  current_ = open.epoch.value();
+  dropped_ = progress_ = false;
   changed_.SignalAll();
 }
 
 void GrpcGroup::SendPlan(const core::StepPlan& plan) {
   const absl::string_view bytes = encoder_.Encode(plan);
   MutexLock lock(&mutex_);
-  if (stream_ != nullptr && epoch_ == plan.epoch.value()) stream_->SendPlan(bytes);
+  if (stream_ != nullptr && current_ == plan.epoch.value()) stream_->SendPlan(bytes);
 }
 
 void GrpcGroup::Drop(const core::Drop& drop) {
+  MutexLock lock(&mutex_);
+  // Of an incarnation that is over: the worker of the present one has done nothing wrong.
+  if (drop.epoch.value() != current_) return;
   log::Error("epoch given up", {{"epoch", drop.epoch.value()}, {"reason", drop.reason}});
   options_.suspect(drop.reason);
-  MutexLock lock(&mutex_);
   dropped_ = true;
-  wanted_.reset();
   if (call_ != nullptr) call_->TryCancel();
   if (stream_ != nullptr) stream_->Cancel(absl::AbortedError(drop.reason));
-  changed_.SignalAll();
 }
 
 // Own thread.
@@ -124,29 +129,58 @@ void GrpcGroup::Run() {
       return;
     }
     log::Warning("worker lost", {{"address", options_.address}, {"reason", status.ToString()}});
+    WaitBeforeRetry();
   }
+}
+
+void GrpcGroup::WaitBeforeRetry() {
+  backoff_ = std::clamp(2 * backoff_, kFirstBackoff, kLastBackoff);
+  const absl::Time until = absl::Now() + backoff_;
+  MutexLock lock(&mutex_);
+  while (!stopping_ && absl::Now() < until) changed_.WaitUntil(&mutex_, until);
 }
 
 absl::Status GrpcGroup::RunOnce() {
   {
     MutexLock lock(&mutex_);
-    dropped_ = false;
+    current_ = 0;
+    dropped_ = progress_ = false;
     wanted_.reset();
   }
   RETURN_IF_ERROR(Dial());
   v1::ModelInfo model;
   RETURN_IF_ERROR(LoadModel(&model));
-  ASSIGN_OR_RETURN(const core::GroupCapacity capacity, Profile(model));
-  options_.loaded(model, capacity);
-  sink_(core::GroupJoined{.group = options_.group, .capacity = capacity});
+  ASSIGN_OR_RETURN(const v1::ProfileResponse profile, Profile());
+  RETURN_IF_ERROR(Meet(model, profile));
+  sink_(core::GroupJoined{.group = options_.group,
+                          .capacity = first_->capacity,
+                          .last_epoch = core::Epoch(profile.last_epoch())});
   const std::optional<core::OpenEpoch> open = WaitForEpoch();
-  if (!open.has_value()) return absl::AbortedError("given up before an epoch was open");
+  if (!open.has_value()) return absl::CancelledError("the server stops");
   absl::Status status = Configure(*open);
   if (status.ok()) status = ServeEpoch(*open);
   sink_(core::GroupLost{.group = options_.group,
                         .epoch = open->epoch,
                         .reason = std::string(status.message())});
   return status;
+}
+
+absl::Status GrpcGroup::Meet(const v1::ModelInfo& model, const v1::ProfileResponse& profile) {
+  if (first_.has_value()) {
+    if (model.fingerprint() == first_->fingerprint) return absl::OkStatus();
+    return absl::DataLossError(absl::StrCat("the worker came back with another model: fingerprint ",
+                                            model.fingerprint(),
+                                            ", was ",
+                                            first_->fingerprint));
+  }
+  ASSIGN_OR_RETURN(const core::GroupCapacity capacity,
+                   SizePool(options_.pool,
+                            {.max_position_embeddings = model.max_position_embeddings(),
+                             .kv_bytes_per_token = model.kv_bytes_per_token(),
+                             .memory_available_bytes = profile.memory_available_bytes()}));
+  first_ = First{model.fingerprint(), capacity};
+  options_.loaded(model, capacity);
+  return absl::OkStatus();
 }
 
 absl::Status GrpcGroup::Dial() {
@@ -202,24 +236,27 @@ absl::Status GrpcGroup::LoadModel(v1::ModelInfo* model) {
               {{"bytes", progress.bytes_read()}, {"of", progress.bytes_total()}});
     next_message = absl::Now() + absl::Seconds(5);
   }
-  RETURN_IF_ERROR(FromGrpc(reader->Finish()));
+  absl::Status status = FromGrpc(reader->Finish());
+  if (absl::IsFailedPrecondition(status)) {
+    // It holds another model, or speaks another version of the protocol; it will go on so.
+    return absl::InvalidArgumentError(status.message());
+  }
+  RETURN_IF_ERROR(status);
   if (!done) return absl::InternalError("the worker ended LoadModel without a model");
   return absl::OkStatus();
 }
 
-absl::StatusOr<core::GroupCapacity> GrpcGroup::Profile(const v1::ModelInfo& model) {
+absl::StatusOr<v1::ProfileResponse> GrpcGroup::Profile() {
   Call call(this, kCallTimeout);
   v1::ProfileResponse profile;
   RETURN_IF_ERROR(FromGrpc(stub_->Profile(call.context(), v1::ProfileRequest(), &profile)));
-  return SizePool(options_.pool,
-                  {.max_position_embeddings = model.max_position_embeddings(),
-                   .kv_bytes_per_token = model.kv_bytes_per_token(),
-                   .memory_available_bytes = profile.memory_available_bytes()});
+  return profile;
 }
 
 std::optional<core::OpenEpoch> GrpcGroup::WaitForEpoch() {
   MutexLock lock(&mutex_);
-  while (!wanted_.has_value() && !stopping_ && !dropped_) changed_.Wait(&mutex_);
+  // The core answers every GroupJoined, so this wait ends.
+  while (!wanted_.has_value() && !stopping_) changed_.Wait(&mutex_);
   return std::exchange(wanted_, std::nullopt);
 }
 
@@ -239,7 +276,13 @@ absl::Status GrpcGroup::Configure(const core::OpenEpoch& open) {
 
 absl::Status GrpcGroup::ServeEpoch(const core::OpenEpoch& open) {
   StepStream::Callbacks callbacks;
-  callbacks.answered = [this](v1::StepResult result) { sink_(FromProto(options_.group, result)); };
+  callbacks.answered = [this](v1::StepResult result) {
+    if (result.step() > 0) {
+      MutexLock lock(&mutex_);
+      progress_ = true;
+    }
+    sink_(FromProto(options_.group, result));
+  };
   callbacks.ended = [this](absl::Status status) {
     MutexLock lock(&mutex_);
     stream_end_ = std::move(status);
@@ -248,10 +291,16 @@ absl::Status GrpcGroup::ServeEpoch(const core::OpenEpoch& open) {
   MutexLock lock(&mutex_);
   if (stopping_ || dropped_) return absl::AbortedError("given up");
   stream_end_.reset();
-  epoch_ = open.epoch.value();
-  stream_ = std::make_unique<StepStream>(stub_.get(), epoch_, std::move(callbacks));
+  stream_ = std::make_unique<StepStream>(stub_.get(), open.epoch.value(), std::move(callbacks));
   while (!stream_end_.has_value()) changed_.Wait(&mutex_);
   stream_.reset();
+  epochs_in_vain_ = progress_ ? 0 : epochs_in_vain_ + 1;
+  if (progress_) backoff_ = absl::ZeroDuration();
+  if (epochs_in_vain_ == kMaxEpochsInVain) {
+    return absl::DataLossError(absl::StrCat(kMaxEpochsInVain,
+                                            " epochs in a row ended without an answered step: ",
+                                            stream_end_->message()));
+  }
   // However a stream ends, the next incarnation may do better.
   return absl::UnavailableError(stream_end_->message());
 }

@@ -35,7 +35,8 @@ struct GrpcGroupOptions {
   std::string dtype;        // as in LoadModelRequest
   std::string load_format;  // as in LoadModelRequest
   PoolFlags pool;
-  // The worker has the model; before the first GroupJoined. Sizes are final for `capacity`.
+  // The first worker has the model; before the first GroupJoined. Every later one must have the
+  // same model and gets the same capacity.
   std::function<void(const v1::ModelInfo& model, const core::GroupCapacity& capacity)> loaded;
   // The model or the flags cannot work with this worker: trying again would not help.
   std::function<void(absl::Status status)> hopeless;
@@ -54,32 +55,47 @@ class GrpcGroup final : public GroupLink {
 
  private:
   class Call;
+  // What the first incarnation found; the later ones must be like it.
+  struct First {
+    std::string fingerprint;
+    core::GroupCapacity capacity;
+  };
 
   void Run();
   // One incarnation: from dialling until its stream is over. An error says why it ended.
   absl::Status RunOnce();
   absl::Status Dial();
   absl::Status LoadModel(v1::ModelInfo* model);
-  absl::StatusOr<core::GroupCapacity> Profile(const v1::ModelInfo& model);
+  absl::StatusOr<v1::ProfileResponse> Profile();
+  absl::Status Meet(const v1::ModelInfo& model, const v1::ProfileResponse& profile);
   std::optional<core::OpenEpoch> WaitForEpoch();
   absl::Status Configure(const core::OpenEpoch& open);
   absl::Status ServeEpoch(const core::OpenEpoch& open);
+  void WaitBeforeRetry();
   bool stopping();
 
   const GrpcGroupOptions options_;
   const EventSink sink_;
-  std::shared_ptr<grpc::Channel> channel_;  // own thread
-  std::unique_ptr<v1::Worker::Stub> stub_;  // own thread
-  PlanEncoder encoder_;                     // engine thread
+
+  // Own thread.
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::Worker::Stub> stub_;
+  std::optional<First> first_;
+  absl::Duration backoff_;
+  int epochs_in_vain_ = 0;  // in a row, without an answered step
+
+  PlanEncoder encoder_;  // engine thread
 
   Mutex mutex_;
   CondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  bool dropped_ ABSL_GUARDED_BY(mutex_) = false;                 // this incarnation is given up
   grpc::ClientContext* call_ ABSL_GUARDED_BY(mutex_) = nullptr;  // the blocking call at hand
   std::optional<core::OpenEpoch> wanted_ ABSL_GUARDED_BY(mutex_);
+  // The epoch that this incarnation was told to open; 0 before that.
+  uint64_t current_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool dropped_ ABSL_GUARDED_BY(mutex_) = false;   // the core gave current_ up
+  bool progress_ ABSL_GUARDED_BY(mutex_) = false;  // a step of current_ was answered
   std::unique_ptr<StepStream> stream_ ABSL_GUARDED_BY(mutex_);
-  uint64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;  // of stream_
   std::optional<absl::Status> stream_end_ ABSL_GUARDED_BY(mutex_);
 
   std::thread thread_;

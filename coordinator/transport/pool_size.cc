@@ -20,6 +20,9 @@ absl::Status CheckFlags(const PoolFlags& flags, const PoolLimits& limits) {
     return absl::InvalidArgumentError(
         "--max-num-seqs and --max-num-batched-tokens must be at least 1");
   }
+  if (limits.kv_bytes_per_token == 0) {
+    return absl::InvalidArgumentError("the worker reports a KV cache of 0 bytes per token");
+  }
   if (flags.max_model_len > limits.max_position_embeddings) {
     return absl::InvalidArgumentError(absl::StrCat("--max-model-len is ",
                                                    flags.max_model_len,

@@ -21,6 +21,7 @@ StepStream::StepStream(v1::Worker::Stub* stub, uint64_t epoch, Callbacks callbac
     outgoing_.push_back(std::move(open));
     StartWrite(&outgoing_.front());
   }
+  AddHold();  // for writes from outside; until no read is outstanding
   StartCall();
 }
 
@@ -74,15 +75,19 @@ absl::Status StepStream::Check(const v1::StepResult& result) {
 }
 
 void StepStream::OnReadDone(bool ok) {
-  if (!ok) return;  // OnDone follows
-  absl::Status status = Check(result_);
-  if (!status.ok()) {
-    Cancel(std::move(status));
+  absl::Status status = ok ? Check(result_) : absl::OkStatus();
+  if (ok && status.ok()) {
+    callbacks_.answered(std::move(result_));
+    result_.Clear();
+    StartRead(&result_);
     return;
   }
-  callbacks_.answered(std::move(result_));
-  result_.Clear();
-  StartRead(&result_);
+  if (ok) Cancel(std::move(status));
+  {
+    MutexLock lock(&mutex_);
+    over_ = true;  // nobody starts a write after this
+  }
+  RemoveHold();  // OnDone follows
 }
 
 void StepStream::OnDone(const grpc::Status& status) {

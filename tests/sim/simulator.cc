@@ -74,7 +74,7 @@ class Simulation {
   const Scenario scenario_;
   Random random_;
   core::Core core_;
-  absl::Time now_ = absl::UnixEpoch();
+  absl::Time now_ = absl::FromUnixSeconds(1767225600);  // long after the core's own start
   uint64_t order_ = 0;
   struct Later {
     absl::Time time;
@@ -101,6 +101,7 @@ Simulation::Simulation(const Scenario& scenario)
       core_({.depth = scenario.depth,
              .step_timeout = kStepTimeout,
              .open_timeout = kStepTimeout,
+             .uncalibrated_timeout = 2 * kStepTimeout,
              .max_queued_requests = 40,
              .digest_interval = 3}) {}
 
@@ -274,7 +275,8 @@ void Simulation::CheckEnd(core::RequestId id, const core::End& end, const Client
   }
   ++report_.finished;
   if (shown != client.expected.size()) Fail(name + "wrong length");
-  if (end.finish != client.expected_finish && shown != client.stop_after) Fail(name + "wrong reason");
+  if (end.finish != client.expected_finish && shown != client.stop_after)
+    Fail(name + "wrong reason");
 }
 
 // The group.

@@ -4,12 +4,15 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "common/status.h"
 #include "coordinator/api/grpc/from_proto.h"
 #include "coordinator/transport/rpc_status.h"
 
 namespace pagoda {
 namespace {
+
+constexpr size_t kMaxDeltaTokens = 512;
 
 v1::FinishReason ToProto(core::FinishReason reason) {
   switch (reason) {
@@ -53,6 +56,14 @@ GenerateCall* GenerateCall::Start(Acceptor* acceptor,
   const absl::Time deadline = absl::FromChrono(context->deadline());
   std::shared_ptr<GenerateCall> call(new GenerateCall(acceptor, deadline, request));
   call->self_ = call;
+  if (request->ByteSizeLong() > kMaxPromptBytes) {
+    MutexLock lock(&call->mutex_);
+    call->FinishLocked(absl::InvalidArgumentError(absl::StrCat("the request has ",
+                                                               request->ByteSizeLong(),
+                                                               " bytes; the limit is ",
+                                                               kMaxPromptBytes)));
+    return call.get();
+  }
   if (!pool->TryRun([call] { call->Begin(); })) {
     MutexLock lock(&call->mutex_);
     call->FinishLocked(
@@ -131,23 +142,30 @@ void GenerateCall::Translate(const OutputUpdate& update) {
 }
 
 void GenerateCall::TranslateDelta(const OutputUpdate& update) {
-  v1::Delta* delta = outgoing_.emplace_back().mutable_delta();
-  delta->set_token_offset(update.token_offset);
-  delta->set_num_tokens(static_cast<uint32_t>(update.tokens.size()));
-  delta->set_text_offset(update.text_offset);
-  delta->set_text(update.text);
-  if (return_token_ids_) {
-    for (int32_t token : update.tokens) delta->add_token_ids(static_cast<uint32_t>(token));
-  }
-  for (size_t i = 0; i < update.logprobs.size(); ++i) {
-    AddLogprob(acceptor_->tokenizer(), update.tokens[i], update.logprobs[i], delta->add_logprobs());
-  }
+  // What a slow client missed comes merged; in messages that stay far below gRPC's limit of 4 MiB.
+  size_t begin = 0;
+  do {
+    const size_t end = std::min(update.tokens.size(), begin + kMaxDeltaTokens);
+    v1::Delta* delta = outgoing_.emplace_back().mutable_delta();
+    delta->set_token_offset(update.token_offset + static_cast<uint32_t>(begin));
+    delta->set_num_tokens(static_cast<uint32_t>(end - begin));
+    delta->set_text_offset(update.text_offset + (begin == 0 ? 0 : update.text.size()));
+    if (begin == 0) delta->set_text(update.text);
+    for (size_t i = begin; i < end; ++i) {
+      if (return_token_ids_) delta->add_token_ids(static_cast<uint32_t>(update.tokens[i]));
+      if (update.logprobs.empty()) continue;
+      AddLogprob(acceptor_->tokenizer(),
+                 update.tokens[i],
+                 update.logprobs[i],
+                 delta->add_logprobs());
+    }
+    begin = end;
+  } while (begin < update.tokens.size());
 }
 
 void GenerateCall::TranslateEnd(const OutputUpdate& update) {
   ended_ = true;
   end_ = update.status;
-  acceptor_->Forget(accepted_.id);
   if (!end_.ok()) return;
   v1::Finished* finished = outgoing_.emplace_back().mutable_finished();
   v1::Choice* choice = finished->add_choices();
@@ -182,6 +200,7 @@ void GenerateCall::OnCancel() {
 void GenerateCall::FinishLocked(const absl::Status& status) {
   if (finished_) return;
   finished_ = true;
+  if (accepted_.output != nullptr) acceptor_->Forget(accepted_.id);
   accepted_.output.reset();
   Finish(ToGrpc(status));
 }

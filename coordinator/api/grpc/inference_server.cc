@@ -18,7 +18,7 @@ namespace {
 
 // Above the longest prompt that Parse lets through, so that a longer one gets our message, not
 // gRPC's.
-constexpr int kMaxMessageBytes = 64 << 20;
+constexpr int kMaxMessageBytes = 4 * kMaxPromptBytes;
 constexpr auto kShutdownGrace = std::chrono::seconds(2);
 
 class Service final : public v1::Inference::CallbackService {
@@ -40,6 +40,13 @@ class Service final : public v1::Inference::CallbackService {
   grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context,
                                      const v1::TokenizeRequest* request,
                                      v1::TokenizeResponse* response) override {
+    if (request->text().size() > kMaxPromptBytes) {
+      return Answer(context,
+                    absl::InvalidArgumentError(absl::StrCat("the text has ",
+                                                            request->text().size(),
+                                                            " bytes; the limit is ",
+                                                            kMaxPromptBytes)));
+    }
     grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
     const bool taken = pool_->TryRun([this, reactor, request, response] {
       const auto ids = acceptor_->tokenizer().Encode(request->text());
@@ -106,7 +113,8 @@ class Server final : public InferenceServer {
   }
 
   absl::Status Start(const std::string& host, uint16_t port) {
-    const std::string address = absl::StrCat(host, ":", port);
+    const bool ipv6 = host.find(':') != std::string::npos;
+    const std::string address = absl::StrCat(ipv6 ? "[" : "", host, ipv6 ? "]:" : ":", port);
     grpc::ServerBuilder builder;
     builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);

@@ -21,24 +21,26 @@ class GroupEpoch {
  public:
   enum class State { kAbsent, kOpening, kOpen };
 
-  // Epochs are numbered from `before` + 1.
-  explicit GroupEpoch(Epoch before = Epoch()) : epoch_(before) {}
-
   State state() const { return state_; }
   Epoch epoch() const { return epoch_; }
 
-  // A new epoch; its opening counts as step 0. REQUIRES: state() == kAbsent.
-  void Begin(absl::Time now, absl::Duration allowance);
+  // A new epoch, above every earlier one and above `last` (what the workers served before this
+  // coordinator); its opening counts as step 0. REQUIRES: state() == kAbsent.
+  void Begin(Epoch last, absl::Duration allowance);
   // A step was sent. REQUIRES: state() == kOpen.
   void Sent(Step step, absl::Time now, absl::Duration allowance);
   // The group answered `step`. An answer out of order is an error of the group:
   // FAILED_PRECONDITION.
-  absl::Status Answered(Step step, absl::Time now);
+  absl::Status Answered(Step step);
   // The epoch is over.
   void Finish();
 
-  // When the oldest unanswered step is late; its time runs from when it became the oldest.
-  // InfiniteFuture if nothing is unanswered.
+  // The time of a step that became the oldest since the last Tick begins now: events carry no time
+  // of their own, and the last Tick may be long ago when they are applied.
+  void Tick(absl::Time now);
+
+  // When the oldest unanswered step is late; InfiniteFuture if nothing is unanswered, or if its
+  // time begins with the next Tick.
   absl::Time deadline() const { return deadline_; }
 
  private:
@@ -51,6 +53,7 @@ class GroupEpoch {
   Epoch epoch_;
   std::deque<Unanswered> unanswered_;
   absl::Time deadline_ = absl::InfiniteFuture();
+  bool begins_ = false;  // the oldest step's time begins with the next Tick
 };
 
 }  // namespace pagoda::core

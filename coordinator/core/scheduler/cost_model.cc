@@ -6,7 +6,7 @@ namespace pagoda::core {
 
 void CostModel::Observe(uint32_t tokens, absl::Duration busy) {
   if (tokens == 0) return;
-  const int64_t seen = absl::ToInt64Nanoseconds(busy) / tokens;
+  const int64_t seen = std::max<int64_t>(absl::ToInt64Nanoseconds(busy) / tokens, 1);
   ns_per_token_ = std::max(seen, ns_per_token_ - ns_per_token_ / 64);
 }
 

@@ -13,6 +13,8 @@ class CostModel {
  public:
   void Observe(uint32_t tokens, absl::Duration busy);
   absl::Duration Predict(uint32_t tokens) const;
+  // Whether a step was observed.
+  bool calibrated() const { return ns_per_token_ > 0; }
 
  private:
   int64_t ns_per_token_ = 0;
