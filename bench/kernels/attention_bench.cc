@@ -2,7 +2,7 @@
 // in one run with interleaved medians: the paging tax, and KV bytes per second beside the read
 // bandwidth of the same threads. KV is far larger than the last-level cache.
 //
-//   attention_bench [threads] [rounds] [auto|scalar|avx2|avx512]
+//   attention_bench [isa [threads [rounds]]]
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "bench/kernels/limits.h"
 #include "common/check.h"
 #include "common/limits.h"
 #include "kernels/cpu/cpu_kernels.h"
@@ -105,18 +106,12 @@ class Decode {
   std::vector<AttentionItem> items_;
 };
 
-// One pass over the same bytes, prefetched as the kernel prefetches.
-double Read(ThreadTeam& team, const std::byte* pool) {
-  std::atomic<uint64_t> sink = 0;
+// One pass over the same bytes.
+double Read(ThreadTeam& team, Isa isa, const std::byte* pool) {
+  std::atomic<float> sink{0};
   return Seconds(team, [&](int thread) {
-    const size_t part = kKvBytes / team.size();
-    const auto* p = reinterpret_cast<const uint64_t*>(pool + part * thread);
-    uint64_t sum[8] = {};
-    for (size_t i = 0; i + 8 <= part / 8; i += 8) {
-      __builtin_prefetch(p + i + 1024);
-      for (int j = 0; j < 8; ++j) sum[j] += p[i + j];
-    }
-    sink += std::accumulate(sum, sum + 8, uint64_t{0});
+    const size_t part = kKvBytes / 1024 / team.size() * 1024;
+    sink = bench::LimitsFor(isa).read(pool + part * thread, part);
   });
 }
 
@@ -132,11 +127,8 @@ struct Buffers {
   std::byte* scratch;
 };
 
-void Bench(const Shape& shape,
-           ThreadTeam& team,
-           AttentionFn attention,
-           int rounds,
-           const Buffers& b) {
+void Bench(const Shape& shape, ThreadTeam& team, Isa isa, int rounds, const Buffers& b) {
+  const AttentionFn attention = KernelsFor(isa).attention;
   const auto make = [&](int block_size, bool shuffled) {
     return Decode(shape, block_size, shuffled, b.pool, b.q, b.out);
   };
@@ -144,7 +136,7 @@ void Bench(const Shape& shape,
   Decode paged16 = make(16, true), paged128 = make(128, true);
   std::vector<double> read, one, in_order, of16, of128;
   for (int i = 0; i < rounds + 1; ++i) {
-    read.push_back(Read(team, b.pool));
+    read.push_back(Read(team, isa, b.pool));
     one.push_back(contiguous.Run(team, attention, b.scratch));
     of16.push_back(paged16.Run(team, attention, b.scratch));
     in_order.push_back(ordered16.Run(team, attention, b.scratch));
@@ -185,11 +177,11 @@ void FillRandom(std::byte* to, size_t bytes) {
 }
 
 int Main(int argc, char** argv) {
-  const int threads = argc > 1 ? std::atoi(argv[1]) : CpuLimit();
-  const int rounds = argc > 2 ? std::atoi(argv[2]) : 9;
-  const absl::StatusOr<Isa> isa = ChooseIsa(argc > 3 ? argv[3] : "auto");
+  const absl::StatusOr<Isa> isa = ChooseIsa(argc > 1 ? argv[1] : "auto");
+  const int threads = argc > 2 ? std::atoi(argv[2]) : CpuLimit();
+  const int rounds = argc > 3 ? std::atoi(argv[3]) : 9;
   if (threads < 1 || rounds < 1 || !isa.ok()) {
-    std::fprintf(stderr, "usage: attention_bench [threads] [rounds] [auto|scalar|avx2|avx512]\n");
+    std::fprintf(stderr, "usage: attention_bench [isa [threads [rounds]]]\n");
     return 2;
   }
   const HugeBuffer pool = MakeBuffer(kKvBytes), q = MakeBuffer(size_t{64} << 20),
@@ -210,11 +202,7 @@ int Main(int argc, char** argv) {
                              {128, 4, 512},
                              {128, 4, 2048},
                              {128, 4, 4096}}) {
-    Bench(shape,
-          team,
-          KernelsFor(*isa).attention,
-          rounds,
-          {pool.data(), q.data(), out.data(), scratch.data()});
+    Bench(shape, team, *isa, rounds, {pool.data(), q.data(), out.data(), scratch.data()});
   }
   return 0;
 }

@@ -26,6 +26,16 @@ float Dot(int first, int last, A a, B b) {
   return acc;
 }
 
+// The sum of p by 16 lanes and the lane tree; p[0] belongs to lane `first` mod 16.
+float LaneSum(const std::vector<float>& p, int first) {
+  float lanes[16] = {};
+  for (size_t i = 0; i < p.size(); ++i) lanes[(first + i) % 16] += p[i];
+  for (int half = 8; half > 0; half /= 2) {
+    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  }
+  return lanes[0];
+}
+
 }  // namespace
 
 std::vector<float> AttentionFixture::Contract() const {
@@ -58,19 +68,13 @@ void AttentionFixture::ContractRow(const Row& row, const float* q, int kv_head, 
                                 [&](int d) { return k[d]; });
     }
     const float m = *std::max_element(p.begin(), p.end());
-    float lanes[16] = {};
-    for (int i = from; i < to; ++i) {
-      p[i - from] = RoundTo(c_.dtype, ExpScalar(p[i - from] - m));
-      lanes[i % 16] += p[i - from];
-    }
-    for (int half = 8; half > 0; half /= 2) {
-      for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-    }
+    for (float& x : p) x = RoundTo(c_.dtype, ExpScalar(x - m));
+    const float l = LaneSum(p, from);
     const bool start = chunk == (first & ~255);
     const float new_max = start ? m : std::max(max, m);
     const float a = ExpScalar(max - new_max);
     const float b = ExpScalar(m - new_max);
-    sum = start ? lanes[0] : std::fma(sum, a, lanes[0] * b);
+    sum = start ? l : std::fma(sum, a, l * b);
     for (int d = 0; d < dim; ++d) {
       const float o = Dot(
           from,
