@@ -226,13 +226,17 @@ void CpuBackend::CopyBlocks(KvPool& pool, absl::Span<const BlockCopy> copies) {
     CheckBlock(pool, copy.source);
     CheckBlock(pool, copy.destination);
   }
-  team_.Run([&](int thread) { cpu::CopyBlocks(Memory(pool), copies, thread, team_.size()); });
+  team_.ForEach(team_.size(), [&](int64_t part, int) {
+    cpu::CopyBlocks(Memory(pool), copies, static_cast<int>(part), team_.size());
+  });
 }
 
 void CpuBackend::ZeroBlocks(KvPool& pool, absl::Span<const int32_t> blocks) {
   if (blocks.empty()) return;
   for (const int32_t block : blocks) CheckBlock(pool, block);
-  team_.Run([&](int thread) { FillBlocks(Memory(pool), blocks, 0, thread, team_.size()); });
+  team_.ForEach(team_.size(), [&](int64_t part, int) {
+    FillBlocks(Memory(pool), blocks, 0, static_cast<int>(part), team_.size());
+  });
 }
 
 absl::StatusOr<const StepOutput*> CpuBackend::Collect(PreparedStep& step) {

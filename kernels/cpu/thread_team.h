@@ -1,9 +1,10 @@
-// The threads that run a step together: the caller, who is thread 0, and size() - 1 helpers. Work
-// is given out one job at a time; a job ends when every thread is done with its share. Inside a
-// step helpers wait for the next job by a short spin, then asleep; between steps they sleep.
-// Denormals are flushed in the helpers (the caller sees to itself).
+// The threads that run a step together: the caller, who is thread 0, and size() - 1 helpers. A job
+// is a number of parts; whoever is free takes the next one, so a helper that the machine does not
+// let run costs its help and no more: the caller does the parts alone. Inside a step helpers wait
+// for the next job by a short spin, then asleep; between steps they sleep. Denormals are flushed in
+// the helpers (the caller sees to itself).
 //
-// How work is divided decides no bits: a kernel gives each output to one thread whole.
+// Who takes which part decides no bits: a kernel gives each output to one part whole.
 #pragma once
 
 #include <algorithm>
@@ -39,53 +40,49 @@ class ThreadTeam {
     ThreadTeam* const team_;
   };
 
-  // Calls fn(thread) once on every thread, [0, size()). One caller at a time, never from a job.
-  void Run(absl::FunctionRef<void(int thread)> fn);
+  // fn(index, thread) for every index of [0, count), in no order; thread is in [0, size()). Returns
+  // when all are done. One caller at a time, never from a job. REQUIRES: count < 2^32.
+  void ForEach(int64_t count, absl::FunctionRef<void(int64_t index, int thread)> fn);
 
-  // fn(begin, end, thread) on equal contiguous parts of [0, count); empty parts are not called.
+  // fn(begin, end, thread) on contiguous parts of [0, count), a few for each thread.
   template <class Fn>
   void Split(int64_t count, const Fn& fn) {
     if (count <= 0) return;
-    if (size_ == 1 || count == 1) return fn(int64_t{0}, count, 0);
-    Run([&](int thread) {
-      const int64_t begin = count * thread / size_;
-      const int64_t end = count * (thread + 1) / size_;
-      if (begin < end) fn(begin, end, thread);
-    });
-  }
-
-  // fn(index, thread) for every index of [0, count), each taken by the next free thread.
-  template <class Fn>
-  void ForEach(int64_t count, const Fn& fn) {
-    if (size_ == 1 || count <= 1) {
-      for (int64_t i = 0; i < count; ++i) fn(i, 0);
-      return;
-    }
-    std::atomic<int64_t> next{0};
-    Run([&](int thread) {
-      for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) fn(i, thread);
+    const int64_t parts = size_ == 1 ? 1 : std::min<int64_t>(count, kPartsPerThread * size_);
+    ForEach(parts, [&](int64_t part, int thread) {
+      fn(count * part / parts, count * (part + 1) / parts, thread);
     });
   }
 
  private:
-  using Job = absl::FunctionRef<void(int thread)>;
+  using Job = absl::FunctionRef<void(int64_t index, int thread)>;
+
+  // More parts even out the threads' speeds, at one more exchange of a cache line each.
+  static constexpr int kPartsPerThread = 4;
 
   void Awaken();
-  void Work(int thread);
-  void AwaitJob(uint32_t seen);
-  // True when word != old (with acquire order); false after a spin in vain, or out of a step.
-  bool SpinWhileEqual(const std::atomic<uint32_t>& word, uint32_t old) const;
-  // Sleeps until word != old or, if `or_awake`, a step begins.
-  void SleepWhileEqual(const std::atomic<uint32_t>& word, uint32_t old, bool or_awake);
-  // Call after a seq_cst store to what sleepers wait for.
+  void Help(int thread);
+  void AwaitJob();
+  // Does parts until none is left to take.
+  void DoParts(int thread);
+  bool HasParts() const;
+  // False after a spin in vain, or out of a step.
+  template <class Condition>
+  bool SpinUntil(const Condition& condition) const;
+  // REQUIRES: whoever makes the condition true, by a seq_cst store, calls WakeSleepers after it.
+  template <class Condition>
+  void SleepUntil(const Condition& condition);
   void WakeSleepers();
 
   const int size_;
-  const Job* job_ = nullptr;  // written by the caller before generation_ grows
+  // Written by the caller before tickets_, and left alone until unfinished_ is 0 again.
+  const Job* job_ = nullptr;
   std::atomic<bool> stop_{false};
   std::atomic<bool> awake_{false};
-  alignas(64) std::atomic<uint32_t> generation_{0};  // jobs given out
-  alignas(64) std::atomic<uint32_t> busy_{0};        // helpers not yet done with the job
+  // Number of the job << 32 | parts not taken. Taking a part counts it down: whoever succeeds knows
+  // that job_ is that job's until the part is done.
+  alignas(64) std::atomic<uint64_t> tickets_{0};
+  alignas(64) std::atomic<uint32_t> unfinished_{0};  // parts not done
   alignas(64) std::atomic<int> sleepers_{0};
   Mutex mu_;
   CondVar changed_;

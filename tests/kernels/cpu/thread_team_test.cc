@@ -3,7 +3,8 @@
 #include <time.h>
 #include <xmmintrin.h>
 
-#include <set>
+#include <atomic>
+#include <numeric>
 #include <thread>
 #include <vector>
 
@@ -18,75 +19,80 @@ class ThreadTeamTest : public testing::TestWithParam<int> {
   ThreadTeam team_{GetParam()};
 };
 
-TEST_P(ThreadTeamTest, RunCallsEveryThreadOnceAndReturnsAfterTheLast) {
-  for (int round = 0; round < 300; ++round) {
-    std::vector<int> calls(team_.size());  // plain ints: Run is the only synchronisation
-    team_.Run([&](int thread) { ++calls[thread]; });
-    EXPECT_EQ(calls, std::vector<int>(team_.size(), 1));
+TEST_P(ThreadTeamTest, ForEachDoesEveryPartOnceAndReturnsAfterTheLast) {
+  for (int64_t count : {0, 1, 2, 7, 64}) {
+    for (int round = 0; round < 100; ++round) {
+      std::vector<int> done(count);  // plain ints: ForEach is the only synchronisation
+      team_.ForEach(count, [&](int64_t i, int) { ++done[i]; });
+      EXPECT_EQ(done, std::vector<int>(count, 1));
+    }
   }
 }
 
-TEST_P(ThreadTeamTest, TheCallerIsThreadZero) {
-  std::thread::id zero;
-  team_.Run([&](int thread) {
-    if (thread == 0) zero = std::this_thread::get_id();
+TEST_P(ThreadTeamTest, AThreadDoesOnePartAtATimeAndTheCallerIsThreadZero) {
+  std::vector<int> parts(team_.size());  // plain: one thread per entry
+  const std::thread::id caller = std::this_thread::get_id();
+  for (int round = 0; round < 100; ++round) {
+    team_.ForEach(40, [&](int64_t, int thread) {
+      ASSERT_LT(thread, team_.size());
+      ++parts[thread];
+      EXPECT_EQ(thread == 0, std::this_thread::get_id() == caller);
+    });
+  }
+  EXPECT_EQ(std::accumulate(parts.begin(), parts.end(), 0), 4000);
+}
+
+TEST_P(ThreadTeamTest, EveryThreadTakesPart) {
+  // Each part waits for the others, so all threads must be inside at once.
+  std::atomic<int> inside{0};
+  team_.ForEach(team_.size(), [&](int64_t, int) {
+    ++inside;
+    while (inside < team_.size()) std::this_thread::yield();
   });
-  EXPECT_EQ(zero, std::this_thread::get_id());
+  EXPECT_EQ(inside, team_.size());
 }
 
 TEST_P(ThreadTeamTest, JobsOfAStepFollowEachOther) {
-  std::vector<int64_t> sum(team_.size());
+  constexpr int kParts = 10;
+  std::vector<int64_t> sum(kParts);
   for (int step = 0; step < 20; ++step) {
     const ThreadTeam::Step awake(&team_);
     for (int job = 0; job < 50; ++job) {
-      // Reads what the neighbour wrote in the job before.
-      std::vector<int64_t> next(team_.size());
-      team_.Run([&](int thread) { next[thread] = sum[(thread + 1) % team_.size()] + 1; });
+      // Reads what another part wrote in the job before.
+      std::vector<int64_t> next(kParts);
+      team_.ForEach(kParts, [&](int64_t i, int) { next[i] = sum[(i + 1) % kParts] + 1; });
       sum = next;
     }
   }
-  EXPECT_EQ(sum, std::vector<int64_t>(team_.size(), 1000));
+  EXPECT_EQ(sum, std::vector<int64_t>(kParts, 1000));
 }
 
 TEST_P(ThreadTeamTest, SplitCoversTheRangeOnceInContiguousParts) {
   for (int64_t count : {0, 1, 2, 3, 5, 17, 100}) {
     std::vector<int> hits(count);
-    std::vector<int> parts(team_.size());
-    team_.Split(count, [&](int64_t begin, int64_t end, int thread) {
+    std::atomic<int> parts{0};
+    team_.Split(count, [&](int64_t begin, int64_t end, int) {
       EXPECT_LT(begin, end);
-      ++parts[thread];
+      ++parts;
       for (int64_t i = begin; i < end; ++i) ++hits[i];
     });
     EXPECT_EQ(hits, std::vector<int>(count, 1));
-    for (int part : parts) EXPECT_LE(part, 1);
-  }
-}
-
-TEST_P(ThreadTeamTest, ForEachTakesEveryIndexOnce) {
-  for (int64_t count : {0, 1, 2, 7, 1000}) {
-    std::vector<int> hits(count);
-    team_.ForEach(count, [&](int64_t i, int thread) {
-      EXPECT_LT(thread, team_.size());
-      ++hits[i];
-    });
-    EXPECT_EQ(hits, std::vector<int>(count, 1));
+    EXPECT_LE(parts, std::max(1, 4 * team_.size()));
   }
 }
 
 TEST_P(ThreadTeamTest, HelpersFlushDenormalsAndTheCallerIsLeftAlone) {
   const unsigned before = _mm_getcsr();
-  std::vector<unsigned> modes(team_.size());
-  team_.Run([&](int thread) { modes[thread] = _mm_getcsr(); });
-  for (int thread = 1; thread < team_.size(); ++thread) {
-    EXPECT_EQ(modes[thread] & 0x8040, 0x8040u);
-  }
+  std::vector<unsigned> modes(team_.size(), 0x8040);
+  team_.ForEach(100, [&](int64_t, int thread) { modes[thread] = _mm_getcsr(); });
+  for (int thread = 1; thread < team_.size(); ++thread) EXPECT_EQ(modes[thread] & 0x8040, 0x8040u);
   EXPECT_EQ(_mm_getcsr(), before);
 }
 
 // CPU time, not wall time: helpers that spin between steps would burn all of it.
 TEST_P(ThreadTeamTest, HelpersSleepBetweenSteps) {
   { const ThreadTeam::Step awake(&team_); }
-  team_.Run([](int) {});
+  team_.ForEach(100, [](int64_t, int) {});
   const auto cpu = [] {
     timespec time;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
@@ -107,7 +113,7 @@ TEST_P(ThreadTeamTest, AWarmTeamMayEndAtAnyTime) {
     ThreadTeam team(GetParam());
     if (round % 2 == 0) continue;
     const ThreadTeam::Step awake(&team);
-    team.Run([](int) {});
+    team.ForEach(100, [](int64_t, int) {});
   }
 }
 
@@ -118,10 +124,7 @@ TEST(ThreadTeamDeathTest, AJobInsideAJobIsABug) {
   EXPECT_DEATH(
       {
         ThreadTeam team(2);
-        team.Run([&](int thread) {
-          if (thread == 0) team.Run([](int) {});
-          while (thread == 1) std::this_thread::yield();
-        });
+        team.ForEach(2, [&](int64_t, int) { team.ForEach(2, [](int64_t, int) {}); });
       },
       "job inside a job");
 }
