@@ -1,0 +1,75 @@
+#include "worker/service/probe.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tests/testing/tiny_model.h"
+
+namespace pagoda {
+namespace {
+
+using ::testing::HasSubstr;
+
+ProbeOptions Options(uint64_t available) {
+  return {.model = "models/demo",
+          .cpu_isa = "scalar",
+          .threads = 3,
+          .memory_limit_bytes = uint64_t{4} << 30,
+          .memory_available_bytes = available};
+}
+
+TEST(ProbeTest, TheDemoModelFitsInAGigabyte) {
+  const auto report = Probe(Options(uint64_t{1} << 30));
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_TRUE(report->fits);
+  for (const char* fact : {"in use: scalar",
+                           "3 threads",
+                           "1.0 GiB available of 4.0 GiB",
+                           "LlamaForCausalLM, 6 layers, vocabulary 2048, up to 1024 tokens",
+                           "parameters     5246208\n",
+                           "3072 bytes of KV per token; in use",
+                           "fits           yes"}) {
+    EXPECT_THAT(report->text, HasSubstr(fact));
+  }
+}
+
+// Weights of 11,541,504 bytes leave 98,304 for the pool, half of them for blocks of 49,152.
+TEST(ProbeTest, ThePoolIsHalfOfWhatTheWeightsLeave) {
+  const auto all = Probe(Options(uint64_t{1} << 40));
+  ASSERT_TRUE(all.ok());
+  EXPECT_THAT(all->text, HasSubstr("16384 blocks of 16 tokens")) << "256 sequences at full length";
+  uint64_t low = 1;
+  uint64_t high = 1 << 30;
+  while (low < high) {
+    const uint64_t middle = (low + high) / 2;
+    const auto report = Probe(Options(middle));
+    ASSERT_TRUE(report.ok());
+    if (report->fits) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  constexpr uint64_t kBlock = 3072 * 16;
+  EXPECT_THAT(Probe(Options(low))->text, HasSubstr("1 blocks of 16 tokens"));
+  EXPECT_THAT(Probe(Options(low + 2 * kBlock))->text, HasSubstr("kv pool        2 blocks"));
+  EXPECT_THAT(Probe(Options(low - 1))->text, HasSubstr("no: no memory is left for a KV block"));
+  EXPECT_THAT(Probe(Options(low - 1 - 2 * kBlock))->text, HasSubstr("too little"));
+}
+
+TEST(ProbeTest, AModelThatCannotBeServedIsAnError) {
+  ProbeOptions options = Options(1 << 30);
+  options.model = "models/nothing";
+  EXPECT_EQ(Probe(options).status().code(), absl::StatusCode::kNotFound);
+  const testing::TinyModel without_weights;
+  options.model = without_weights.path();
+  EXPECT_FALSE(Probe(options).ok());
+  options = Options(1 << 30);
+  options.cpu_isa = "abacus";
+  EXPECT_EQ(Probe(options).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace pagoda

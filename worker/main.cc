@@ -1,0 +1,178 @@
+// pagoda-worker: one rank. Loads a model when a coordinator says so and computes what its plans
+// say. Started by `pagoda serve`, or by hand.
+#include <grpc/support/log.h>
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/flags.h"
+#include "common/limits.h"
+#include "common/log.h"
+#include "common/server_flags.h"
+#include "common/status.h"
+#include "common/version.h"
+#include "worker/service/announcer.h"
+#include "worker/service/listen.h"
+#include "worker/service/probe.h"
+#include "worker/service/supervision.h"
+#include "worker/service/worker_service.h"
+
+namespace pagoda {
+namespace {
+
+constexpr absl::Duration kJoinTimeout = absl::Minutes(1);
+// For what was sent to reach its reader, and for short calls.
+constexpr std::chrono::milliseconds kShutdownGrace(200);
+
+struct Flags {
+  ServerFlags server;
+  std::string listen;
+  std::string connect;
+  std::string probe;
+  int64_t status_fd = -1;
+  bool help = false;
+  bool version = false;
+};
+
+FlagSet MakeFlagSet(Flags* flags) {
+  FlagSet set;
+  set.Add({.name = "listen",
+           .group = "Group",
+           .target = &flags->listen,
+           .help = "Where the coordinator dials: host:port or unix:/path.",
+           .placeholder = "ADDRESS"});
+  set.Add({.name = "connect",
+           .group = "Group",
+           .target = &flags->connect,
+           .help = "A coordinator to which the address of --listen is announced.",
+           .placeholder = "ADDRESS"});
+  AddWorkerFlags(&flags->server, &set);
+  AddLogFlags(&flags->server, &set);
+  set.Add({.name = "probe",
+           .group = "Operation",
+           .target = &flags->probe,
+           .help = "Print what this machine can do for a model, and whether it fits; then end.",
+           .placeholder = "MODEL"});
+  set.Add({.name = "status-fd",
+           .group = "Operation",
+           .target = &flags->status_fd,
+           .help = "Inherited pipe for one-line reports to the supervisor: ready, step."});
+  set.Add({.name = "help", .group = "Operation", .target = &flags->help, .help = "This text."});
+  set.Add({.name = "version", .group = "Operation", .target = &flags->version, .help = "Version."});
+  return set;
+}
+
+int Usage(const absl::Status& status) {
+  std::fprintf(stderr, "pagoda-worker: %s\n", std::string(status.message()).c_str());
+  return 2;
+}
+
+int RunProbe(const Flags& flags) {
+  const absl::StatusOr<ProbeReport> report =
+      Probe({.model = flags.probe,
+             .cpu_isa = flags.server.cpu_isa,
+             .threads = static_cast<int>(flags.server.threads),
+             .memory_limit_bytes = MemoryLimitBytes(),
+             .memory_available_bytes = MemoryAvailableBytes()});
+  if (!report.ok()) {
+    std::fprintf(stderr, "pagoda-worker: %s\n", std::string(report.status().message()).c_str());
+    return 1;
+  }
+  std::fputs(report->text.c_str(), stdout);
+  return report->fits ? 0 : 1;
+}
+
+// Signals are taken with sigwait, so no handler runs anywhere.
+sigset_t BlockSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  return signals;
+}
+
+// gRPC's own lines in our format; its errors alone, and none of them ends anything here.
+void RouteGrpcLog() {
+  gpr_set_log_function([](gpr_log_func_args* args) {
+    if (args->severity != GPR_LOG_SEVERITY_ERROR) return;
+    log::Warning("gRPC", {{"message", args->message}});
+  });
+}
+
+// Serves until a signal, or until the announcement failed.
+absl::Status Serve(const Flags& flags, const sigset_t& signals) {
+  const int status_fd = static_cast<int>(flags.status_fd);
+  if (status_fd >= 0) RETURN_IF_ERROR(DieWithSupervisor(status_fd));
+  WorkerService service({.cpu_isa = flags.server.cpu_isa,
+                         .threads = static_cast<int>(flags.server.threads),
+                         .ready = [status_fd] { Report(status_fd, "ready"); },
+                         .stepped = [status_fd] { Report(status_fd, "step"); }});
+  ASSIGN_OR_RETURN(const WorkerServer listening, Listen(flags.listen, &service));
+  log::Info("worker listens", {{"address", listening.address}});
+
+  absl::Status announced;
+  std::optional<Announcer> announcer;
+  if (!flags.connect.empty()) {
+    v1::JoinRequest request;
+    request.set_protocol_version(kWorkerProtocolVersion);
+    request.set_address(listening.address);
+    request.set_size(1);
+    announcer.emplace(flags.connect, request, kJoinTimeout, [&announced](absl::Status status) {
+      announced = std::move(status);
+      if (!announced.ok()) kill(getpid(), SIGTERM);
+    });
+  }
+  int signal = 0;
+  sigwait(&signals, &signal);
+  announcer.reset();
+  log::Info("worker ends", {{"signal", signal}});
+  if (!service.Stop()) std::quick_exit(0);  // in the middle of a load, which nobody needs any more
+  listening.server->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
+  return announced;
+}
+
+int Main(int argc, char** argv) {
+  Flags flags;
+  FlagSet set = MakeFlagSet(&flags);
+  if (absl::Status status = set.Parse({argv + 1, argv + argc}); !status.ok()) return Usage(status);
+  if (flags.help) {
+    std::printf("Usage: pagoda-worker --listen ADDRESS [flags]\n\n%s", set.Help().c_str());
+    return 0;
+  }
+  if (flags.version) {
+    std::printf("pagoda-worker %s\n", kVersion);
+    return 0;
+  }
+  if (!set.positional().empty()) {
+    return Usage(absl::InvalidArgumentError(
+        absl::StrCat("takes flags alone, not \"", set.positional()[0], "\"")));
+  }
+  if (!flags.probe.empty()) return RunProbe(flags);
+  if (flags.listen.empty()) {
+    return Usage(absl::InvalidArgumentError("needs --listen ADDRESS, or --probe MODEL"));
+  }
+  if (!flags.connect.empty()) {
+    if (absl::Status status = CheckReachable(flags.listen); !status.ok()) return Usage(status);
+  }
+  ApplyLogFlags(flags.server, "worker");
+  RouteGrpcLog();
+  const absl::Status status = Serve(flags, BlockSignals());
+  if (status.ok()) return 0;
+  log::Error("worker ends", {{"reason", status.message()}});
+  return 1;
+}
+
+}  // namespace
+}  // namespace pagoda
+
+int main(int argc, char** argv) { return pagoda::Main(argc, argv); }

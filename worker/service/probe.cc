@@ -1,0 +1,134 @@
+#include "worker/service/probe.h"
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/limits.h"
+#include "common/status.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/isa.h"
+#include "worker/model/arch.h"
+#include "worker/model/loader.h"
+#include "worker/model/memory_report.h"
+#include "worker/model/model_config.h"
+#include "worker/model/tensor_source.h"
+
+namespace pagoda {
+namespace {
+
+// What `serve` takes without flags.
+constexpr uint64_t kBlockSize = 16;
+constexpr uint64_t kMaxSequences = 256;
+
+std::string Bytes(uint64_t bytes) {
+  constexpr double kMiB = 1 << 20;
+  const double size = static_cast<double>(bytes);
+  if (size >= kMiB * 1024) return absl::StrFormat("%.1f GiB", size / kMiB / 1024);
+  return absl::StrFormat("%.1f MiB", size / kMiB);
+}
+
+void Line(absl::string_view name, absl::string_view value, std::string* text) {
+  absl::StrAppend(text, absl::StrFormat("%-14s %s\n", name, value));
+}
+
+absl::Status DescribeMachine(const ProbeOptions& options, std::string* text) {
+  ASSIGN_OR_RETURN(const cpu::Isa chosen, cpu::ChooseIsa(options.cpu_isa));
+  std::string isas;
+  for (cpu::Isa isa : cpu::SupportedIsas()) {
+    absl::StrAppend(&isas, isas.empty() ? "" : " ", cpu::IsaName(isa));
+  }
+  Line("isa", absl::StrCat(isas, "; in use: ", cpu::IsaName(chosen)), text);
+  ASSIGN_OR_RETURN(const std::string device,
+                   cpu::DescribeCpu({.threads = options.threads, .isa = options.cpu_isa}));
+  Line("device", absl::StrCat(device, "; limit: ", CpuLimit(), " CPUs"), text);
+  Line("memory",
+       absl::StrCat(Bytes(options.memory_available_bytes),
+                    " available of ",
+                    Bytes(options.memory_limit_bytes)),
+       text);
+  return absl::OkStatus();
+}
+
+uint64_t Parameters(const ArchSpec& arch, const ModelConfig& config) {
+  uint64_t total = 0;
+  for (const TensorNeed& tensor : NeededTensors(arch, config)) {
+    uint64_t elements = 1;
+    for (int64_t extent : tensor.shape) elements *= static_cast<uint64_t>(extent);
+    total += elements;
+  }
+  return total;
+}
+
+void DescribeModel(const ArchSpec& arch,
+                   const ModelConfig& config,
+                   DType chosen,
+                   std::string* text) {
+  Line("model",
+       absl::StrCat(config.architecture,
+                    ", ",
+                    config.num_layers,
+                    " layers, vocabulary ",
+                    config.vocab_size,
+                    ", up to ",
+                    config.max_position_embeddings,
+                    " tokens"),
+       text);
+  Line("parameters", absl::StrCat(Parameters(arch, config)), text);
+  for (DType dtype : {DType::kBf16, DType::kF32}) {
+    const MemoryReport report = EstimateMemory(arch, config, dtype);
+    Line(DTypeName(dtype),
+         absl::StrCat(Bytes(report.weight_bytes),
+                      " of weights, ",
+                      report.kv_bytes_per_token,
+                      " bytes of KV per token",
+                      dtype == chosen ? "; in use" : ""),
+         text);
+  }
+}
+
+// Whether weights and pool fit, by the rule that sizes the pool without flags: half of what the
+// weights leave, no more than all sequences at full length need.
+bool DescribeFit(const MemoryReport& report,
+                 const ModelConfig& config,
+                 uint64_t available,
+                 std::string* text) {
+  if (report.weight_bytes > available) {
+    Line("fits", absl::StrCat("no: ", Bytes(report.weight_bytes - available), " too little"), text);
+    return false;
+  }
+  const uint64_t block_bytes = report.kv_bytes_per_token * kBlockSize;
+  const uint64_t longest = static_cast<uint64_t>(config.max_position_embeddings);
+  const uint64_t wanted = kMaxSequences * ((longest + kBlockSize - 1) / kBlockSize);
+  const uint64_t blocks = std::min((available - report.weight_bytes) / 2 / block_bytes, wanted);
+  Line("kv pool",
+       absl::StrCat(blocks, " blocks of ", kBlockSize, " tokens, ", Bytes(blocks * block_bytes)),
+       text);
+  Line("kv tokens", absl::StrCat(blocks * kBlockSize), text);
+  Line("fits", blocks > 0 ? "yes" : "no: no memory is left for a KV block", text);
+  return blocks > 0;
+}
+
+}  // namespace
+
+absl::StatusOr<ProbeReport> Probe(const ProbeOptions& options) {
+  ProbeReport report;
+  RETURN_IF_ERROR(DescribeMachine(options, &report.text));
+  ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(options.model));
+  ASSIGN_OR_RETURN(const ArchSpec* arch, FindArch(config.architecture));
+  ASSIGN_OR_RETURN(const std::unique_ptr<TensorSource> source,
+                   OpenCheckpointSource(options.model, *arch, config));
+  ASSIGN_OR_RETURN(const DtypeChoice choice,
+                   ResolveDtype("auto", config.dtype, source->stored_dtype()));
+  DescribeModel(*arch, config, choice.dtype, &report.text);
+  if (!choice.note.empty()) Line("note", choice.note, &report.text);
+  report.fits = DescribeFit(EstimateMemory(*arch, config, choice.dtype),
+                            config,
+                            options.memory_available_bytes,
+                            &report.text);
+  return report;
+}
+
+}  // namespace pagoda

@@ -1,0 +1,27 @@
+// What this machine can do for a model, without loading it (`--probe`, for `pagoda doctor`).
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace pagoda {
+
+struct ProbeOptions {
+  std::string model;  // directory
+  std::string cpu_isa = "auto";
+  int threads = 0;
+  uint64_t memory_limit_bytes = 0;      // of this process
+  uint64_t memory_available_bytes = 0;  // now
+};
+
+struct ProbeReport {
+  std::string text;   // a line for each fact
+  bool fits = false;  // weights and at least one KV block
+};
+
+// Errors as of LoadModel; the checkpoint's headers are checked, its weights are not read.
+absl::StatusOr<ProbeReport> Probe(const ProbeOptions& options);
+
+}  // namespace pagoda

@@ -1,0 +1,315 @@
+#include "worker/service/worker_service.h"
+
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "common/clock.h"
+#include "common/hash.h"
+#include "common/limits.h"
+#include "common/log.h"
+#include "common/status.h"
+#include "worker/service/model_info.h"
+
+namespace pagoda {
+namespace {
+
+constexpr std::chrono::milliseconds kProgressInterval(100);
+// For a coordinator to read the answer of the last step.
+constexpr absl::Duration kStopGrace = absl::Seconds(10);
+
+grpc::Status ToGrpc(const absl::Status& status) {
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
+}
+
+absl::Status CheckVersion(uint32_t version) {
+  if (version == kWorkerProtocolVersion) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("the coordinator speaks protocol ",
+                                                    version,
+                                                    ", this worker ",
+                                                    kWorkerProtocolVersion));
+}
+
+absl::Status NoModel() { return absl::FailedPreconditionError("no model is loaded"); }
+
+absl::Status Stopping() { return absl::UnavailableError("the worker is stopping"); }
+
+}  // namespace
+
+// ---- LoadModel, Profile, Health
+// -------------------------------------------------------------------
+
+grpc::Status WorkerService::LoadModel(grpc::ServerContext*,
+                                      const v1::LoadModelRequest* request,
+                                      grpc::ServerWriter<v1::LoadModelProgress>* writer) {
+  bool loaded = false;
+  if (absl::Status status = StartLoading(*request, &loaded); !status.ok()) return ToGrpc(status);
+  if (!loaded) {
+    const absl::Status status = Load(*request, writer);
+    if (!status.ok()) {
+      log::Error("the model cannot be loaded",
+                 {{"model", request->model()}, {"reason", status.ToString()}});
+    }
+    MutexLock lock(&mutex_);
+    state_ = status.ok() ? State::kLoaded : State::kEmpty;
+    changed_.SignalAll();
+    if (!status.ok()) return ToGrpc(status);
+  }
+  v1::LoadModelProgress done;
+  {
+    MutexLock lock(&mutex_);
+    done = done_;
+  }
+  writer->Write(done);
+  return grpc::Status::OK;
+}
+
+absl::Status WorkerService::StartLoading(const v1::LoadModelRequest& request, bool* loaded) {
+  RETURN_IF_ERROR(CheckVersion(request.protocol_version()));
+  if (request.rank() != 0 || request.size() != 1) {
+    return absl::UnimplementedError(absl::StrCat("rank ",
+                                                 request.rank(),
+                                                 " of ",
+                                                 request.size(),
+                                                 ": tensor parallelism is not built yet"));
+  }
+  const std::string wanted = request.SerializeAsString();
+  MutexLock lock(&mutex_);
+  while (state_ == State::kLoading) changed_.Wait(&mutex_);
+  if (stopping_) return Stopping();
+  if (state_ == State::kLoaded && wanted != loaded_) {
+    return absl::FailedPreconditionError("another model, or the same in another way, is loaded");
+  }
+  *loaded = state_ == State::kLoaded;
+  if (!*loaded) {
+    state_ = State::kLoading;
+    loaded_ = wanted;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WorkerService::Load(const v1::LoadModelRequest& request,
+                                 grpc::ServerWriter<v1::LoadModelProgress>* writer) {
+  v1::LoadModelProgress progress;
+  auto last = std::chrono::steady_clock::now();
+  const auto start = last;
+  const auto report = [&](uint64_t bytes_read, uint64_t bytes_total) {
+    progress.set_bytes_read(bytes_read);
+    progress.set_bytes_total(bytes_total);
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last < kProgressInterval) return;
+    last = now;
+    // Who asked may be gone; the model is for whoever asks next.
+    writer->Write(progress);
+  };
+  ASSIGN_OR_RETURN(runner_,
+                   Runner::Load({.model = request.model(),
+                                 .dtype = request.dtype(),
+                                 .load_format = request.load_format(),
+                                 .cpu_isa = options_.cpu_isa,
+                                 .threads = options_.threads,
+                                 .memory_limit_bytes = MemoryAvailableBytes()},
+                                report));
+  progress.set_done(true);
+  *progress.mutable_model() = MakeModelInfo(*runner_);
+  log::Info("model loaded",
+            {{"model", request.model()},
+             {"dtype", progress.model().dtype()},
+             {"weight_bytes", progress.model().weight_bytes()},
+             {"device", runner_->device()},
+             {"seconds",
+              std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}});
+  if (!runner_->model().note.empty()) log::Warning(runner_->model().note);
+  MutexLock lock(&mutex_);
+  done_ = std::move(progress);
+  return absl::OkStatus();
+}
+
+grpc::Status WorkerService::Profile(grpc::ServerContext*,
+                                    const v1::ProfileRequest*,
+                                    v1::ProfileResponse* response) {
+  {
+    MutexLock lock(&mutex_);
+    if (state_ != State::kLoaded) return ToGrpc(NoModel());
+    // The pool of an epoch whose stream is broken is about to go and does not count.
+    while (stream_ != nullptr && stream_->IsCancelled()) changed_.Wait(&mutex_);
+  }
+  response->set_memory_available_bytes(MemoryAvailableBytes());
+  response->set_device(runner_->device());
+  return grpc::Status::OK;
+}
+
+grpc::Status WorkerService::Health(grpc::ServerContext*,
+                                   const v1::HealthRequest*,
+                                   v1::HealthResponse* response) {
+  MutexLock lock(&mutex_);
+  response->set_state(state_ == State::kEmpty     ? v1::HealthResponse::EMPTY
+                      : state_ == State::kLoading ? v1::HealthResponse::LOADING
+                      : epoch_ == 0               ? v1::HealthResponse::READY
+                                                  : v1::HealthResponse::SERVING);
+  response->set_epoch(epoch_);
+  response->set_last_step(last_step_);
+  return grpc::Status::OK;
+}
+
+// ---- Configure
+// ------------------------------------------------------------------------------------
+
+grpc::Status WorkerService::Configure(grpc::ServerContext*,
+                                      const v1::ConfigureRequest* request,
+                                      v1::ConfigureResponse*) {
+  const absl::Status status = DoConfigure(*request);
+  if (!status.ok()) {
+    log::Error("an epoch cannot be configured",
+               {{"epoch", request->epoch()}, {"reason", status.ToString()}});
+  }
+  return ToGrpc(status);
+}
+
+absl::Status WorkerService::DoConfigure(const v1::ConfigureRequest& request) {
+  RETURN_IF_ERROR(CheckVersion(request.protocol_version()));
+  RETURN_IF_ERROR(TakeRunner(request.epoch()));
+  const absl::Status status = runner_->Configure(request);
+  bool first = false;
+  {
+    MutexLock lock(&mutex_);
+    configuring_ = false;
+    epoch_ = runner_->epoch();
+    last_step_ = 0;
+    first = status.ok() && !std::exchange(was_ready_, was_ready_ || status.ok());
+    changed_.SignalAll();
+  }
+  if (first) options_.ready();
+  return status;
+}
+
+absl::Status WorkerService::TakeRunner(uint64_t epoch) {
+  MutexLock lock(&mutex_);
+  if (state_ != State::kLoaded) return NoModel();
+  if (stopping_) return Stopping();
+  const auto stale = [&] {
+    return absl::FailedPreconditionError(
+        absl::StrCat("epoch ", epoch, ": this worker has seen epoch ", highest_epoch_));
+  };
+  if (epoch <= highest_epoch_) return stale();
+  highest_epoch_ = epoch;
+  while (stream_ != nullptr || configuring_) {
+    if (stream_ != nullptr) stream_->TryCancel();
+    changed_.Wait(&mutex_);
+  }
+  if (epoch != highest_epoch_) return stale();
+  configuring_ = true;
+  return absl::OkStatus();
+}
+
+// ---- Steps
+// ----------------------------------------------------------------------------------------
+
+grpc::Status WorkerService::Steps(grpc::ServerContext* context, Stream* stream) {
+  {
+    MutexLock lock(&mutex_);
+    if (state_ != State::kLoaded) return ToGrpc(NoModel());
+    if (stopping_) return ToGrpc(Stopping());
+    if (stream_ != nullptr) {
+      return ToGrpc(absl::FailedPreconditionError("another stream of steps is open"));
+    }
+    stream_ = context;
+  }
+  const absl::Status status = ServeStream(stream);
+  MutexLock lock(&mutex_);
+  stream_ = nullptr;
+  stepping_ = false;
+  changed_.SignalAll();
+  return ToGrpc(status);
+}
+
+absl::Status WorkerService::ServeStream(Stream* stream) {
+  v1::StepMessage message;
+  if (!stream->Read(&message)) return absl::CancelledError("no Open came");
+  RETURN_IF_ERROR(AcceptOpen(message));
+  v1::StepResult opened;
+  opened.set_epoch(message.open().epoch());
+  absl::Status status = absl::OkStatus();
+  if (stream->Write(opened)) status = ServePlans(stream);
+  EndEpoch();
+  if (!status.ok() && !absl::IsUnavailable(status)) {
+    log::Error("the epoch ends",
+               {{"epoch", message.open().epoch()}, {"reason", status.ToString()}});
+  } else {
+    log::Info("the stream of steps is over", {{"epoch", message.open().epoch()}});
+  }
+  return status;
+}
+
+absl::Status WorkerService::AcceptOpen(const v1::StepMessage& message) {
+  if (!message.has_open()) return absl::FailedPreconditionError("a stream starts with Open");
+  const v1::Open& open = message.open();
+  RETURN_IF_ERROR(CheckVersion(open.protocol_version()));
+  if (open.endpoints_size() > 1) {
+    return absl::UnimplementedError("endpoints: tensor parallelism is not built yet");
+  }
+  MutexLock lock(&mutex_);
+  if (epoch_ == 0 || open.epoch() != epoch_ || configuring_) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("epoch ", open.epoch(), " is not the one that is configured: ", epoch_));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WorkerService::ServePlans(Stream* stream) {
+  v1::StepMessage message;
+  v1::Plan plan;
+  v1::StepResult result;
+  RunningHash hash;
+  while (stream->Read(&message)) {
+    if (message.message_case() != v1::StepMessage::kPlan) {
+      return message.has_open() ? absl::FailedPreconditionError("Open comes once")
+             : message.has_sample_input()
+                 ? absl::UnimplementedError("sample_input is not built yet")
+                 : absl::UnimplementedError("a message that this worker does not know");
+    }
+    RETURN_IF_ERROR(SetStepping(true));
+    hash.Add(message.plan());
+    if (!plan.ParseFromString(message.plan())) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a plan of ", message.plan().size(), " bytes cannot be parsed"));
+    }
+    RETURN_IF_ERROR(runner_->Step(plan, &result));
+    result.set_plan_hash(hash.value());
+    {
+      MutexLock lock(&mutex_);
+      last_step_ = result.step();
+    }
+    if (!has_stepped_.exchange(true)) options_.stepped();
+    if (!stream->Write(result)) break;
+    RETURN_IF_ERROR(SetStepping(false));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WorkerService::SetStepping(bool stepping) {
+  MutexLock lock(&mutex_);
+  stepping_ = stepping;
+  return stopping_ ? Stopping() : absl::OkStatus();
+}
+
+void WorkerService::EndEpoch() {
+  runner_->EndEpoch();
+  MutexLock lock(&mutex_);
+  epoch_ = 0;
+}
+
+bool WorkerService::Stop() {
+  MutexLock lock(&mutex_);
+  stopping_ = true;
+  if (stream_ != nullptr && !stepping_) stream_->TryCancel();
+  const absl::Time deadline = RealClock()->Now() + kStopGrace;
+  while (stream_ != nullptr && changed_.WaitUntil(&mutex_, deadline)) {
+  }
+  if (stream_ != nullptr) stream_->TryCancel();
+  while (stream_ != nullptr) changed_.Wait(&mutex_);
+  return state_ != State::kLoading;
+}
+
+}  // namespace pagoda
