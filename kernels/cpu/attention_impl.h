@@ -23,6 +23,7 @@ class AttentionKernel {
   AttentionKernel(const AttentionArgs& args, const AttentionItem& item, float* scratch)
       : args_(args),
         shape_(args.shape),
+        dim_(shape_.head_dim),
         sequence_(args.sequences[item.sequence]),
         item_(item),
         block_shift_(__builtin_ctz(args.shape.block_size)),
@@ -33,10 +34,10 @@ class AttentionKernel {
     const int kv_head = item.head / (shape_.num_heads / shape_.num_kv_heads);
     tiles_ = args.kv.base + kv_head * args.kv.head_bytes;
     query_ = scratch;
-    scores_ = query_ + kAttentionItemRows * kMaxHeadDim;
-    acc_ = scores_ + kAttentionItemRows * kAttentionChunk;
-    chunk_acc_ = acc_ + kAttentionItemRows * kMaxHeadDim;
-    max_ = chunk_acc_ + kAttentionItemRows * kMaxHeadDim;
+    scores_ = query_ + kRowFloats;
+    acc_ = scores_ + kAttentionItemRows * kScoreStride;
+    chunk_acc_ = acc_ + kRowFloats;
+    max_ = chunk_acc_ + kRowFloats;
     sum_ = max_ + kAttentionItemRows;
     chunk_max_ = sum_ + kAttentionItemRows;
     chunk_sum_ = chunk_max_ + kAttentionItemRows;
@@ -69,6 +70,7 @@ class AttentionKernel {
   }
 
  private:
+  static constexpr int64_t kRowFloats = int64_t{kAttentionItemRows} * kMaxHeadDim;
   static constexpr int kStepsAhead = 2;
   static constexpr int kMaxPosition = 1 << 30;  // keeps sums of positions in an int
   struct Span {
@@ -93,9 +95,7 @@ class AttentionKernel {
     return {begin, Max(begin, end)};
   }
 
-  size_t RowOffset(int row) const {
-    return static_cast<size_t>(row) * item_.heads * shape_.head_dim;
-  }
+  size_t RowOffset(int row) const { return static_cast<size_t>(row) * item_.heads * dim_; }
 
   const T* KTile(int position) const {
     return reinterpret_cast<const T*>(tiles_ + sequence_.blocks[position >> block_shift_] *
@@ -111,7 +111,7 @@ class AttentionKernel {
   Ahead AheadOf(int step, bool value) const {
     Ahead ahead = Nothing();
     if (shape_.block_size < kTileLanes) return ahead;
-    ahead.cell_bytes = 2 * kTileLanes * sizeof(T);
+    ahead.cell_bytes = sizeof(T) * 2 * kTileLanes;
     const int chunk = AlignDown(step, kAttentionChunk);
     const int first = AlignDown(Max(chunk, begin_), kAttentionStep);
     const int last = AlignDown(Min(chunk + kAttentionChunk, end_) - 1, kAttentionStep);
@@ -124,7 +124,7 @@ class AttentionKernel {
     for (const std::byte*& group : ahead.group) {
       if (position >= begin_ && position < end_) {
         const int slot = position & (shape_.block_size - 1);
-        group = reinterpret_cast<const std::byte*>(KTile(position) + slot * shape_.head_dim) +
+        group = reinterpret_cast<const std::byte*>(KTile(position) + slot * dim_) +
                 (value ? args_.kv.v_bytes : 0);
       }
       position += kTileLanes;
@@ -133,12 +133,11 @@ class AttentionKernel {
   }
 
   void LoadQuery() {
-    const int dim = shape_.head_dim;
     float* to = query_;
     for (int row = 0; row < item_.rows; ++row) {
       const T* from = static_cast<const T*>(args_.q) +
-                      (sequence_.first_row + item_.row + row) * args_.q_stride + item_.head * dim;
-      for (int i = 0; i < item_.heads * dim; i += kTileLanes, to += kTileLanes) {
+                      (sequence_.first_row + item_.row + row) * args_.q_stride + item_.head * dim_;
+      for (int64_t i = 0; i < item_.heads * dim_; i += kTileLanes, to += kTileLanes) {
         if constexpr (std::is_same_v<T, float>) {
           S::Store(to, S::Load(from + i));
         } else {
@@ -158,7 +157,7 @@ class AttentionKernel {
     int count = 0;
     for (int position = begin; position < end; position += kTileLanes, ++count) {
       groups[count] = shape_.block_size >= kTileLanes
-                          ? KTile(position) + (position & (shape_.block_size - 1)) * shape_.head_dim
+                          ? KTile(position) + (position & (shape_.block_size - 1)) * dim_
                           : Stage(position, from, to, staged[count]);
     }
     const Span rows = RowsSeeing(step, step + kAttentionStep);
@@ -182,7 +181,7 @@ class AttentionKernel {
     for (int half = 0; half < 2; ++half) {
       const int p = position + half * kHalf;
       const T* tile = p < to && p + kHalf > from ? KTile(p) : nullptr;
-      for (int cell = 0; cell < shape_.head_dim / 2; ++cell) {
+      for (int64_t cell = 0; cell < dim_ / 2; ++cell) {
         for (int i = 0; i < kTileLanes; ++i) {  // [8][2] in bf16, [2][8] in f32
           const int at = std::is_same_v<T, float>
                              ? CellIndex<T>(half * kHalf + i % kHalf, i / kHalf, kTileLanes)
@@ -202,13 +201,12 @@ class AttentionKernel {
                  const Ahead& ahead,
                  float* scores) {
     if (m == M) {
-      const int dim = shape_.head_dim;
-      ScoreTile<S, T, M, N>(query_ + r * dim,
+      ScoreTile<S, T, M, N>(query_ + r * dim_,
                             groups,
                             unit,
-                            dim,
+                            dim_,
                             ahead,
-                            scores + r * kAttentionChunk);
+                            scores + r * kScoreStride);
     } else if constexpr (M > 1) {
       ScoreRows<M - 1, N>(m, r, groups, unit, ahead, scores);
     }
@@ -217,7 +215,7 @@ class AttentionKernel {
   // Turns row r's dot products of the chunk into P in place, over the 16-token groups that touch
   // the row's range.
   void Softmax(int row, int r, int chunk) {
-    float* s = scores_ + r * kAttentionChunk;
+    float* s = scores_ + r * kScoreStride;
     const int low = Max(Low(row) - chunk, 0);
     const int high = Min(High(row) - chunk, kAttentionChunk);
     const F scale = S::Set1(shape_.scale);
@@ -246,8 +244,8 @@ class AttentionKernel {
     chunk_sum_[r] = S::ReduceAdd(sum);
   }
 
-  // chunk_acc += P·V of the positions [step, step + 32) that each row sees. P of row r at p[r *
-  // 256].
+  // chunk_acc += P·V of the positions [step, step + 32) that each row sees. P of row r begins at
+  // p[r * 256].
   void ValueStep(int step, int from, int to, Ahead ahead, const float* p) {
     const T* runs[kRunsPerStep];  // V rows of 8 tokens each
     for (int i = 0; i < kRunsPerStep; ++i) {
@@ -255,7 +253,7 @@ class AttentionKernel {
       const bool seen = position < to && position + kRunTokens > from;
       runs[i] = seen ? reinterpret_cast<const T*>(
                            reinterpret_cast<const std::byte*>(KTile(position)) + args_.kv.v_bytes) +
-                           (position & (shape_.block_size - 1)) * shape_.head_dim
+                           (position & (shape_.block_size - 1)) * dim_
                      : nullptr;
     }
     const Span seeing = RowsSeeing(step, step + kAttentionStep);
@@ -288,11 +286,11 @@ class AttentionKernel {
                  Ahead ahead) {
     for (int r = begin; r < end; r += kRows) {
       const int m = Min(kRows, end - r);
-      int d = 0;
-      for (; d + kUnits * S::kWidth <= shape_.head_dim; d += kUnits * S::kWidth) {
+      int64_t d = 0;
+      for (; d + kUnits * S::kWidth <= dim_; d += kUnits * S::kWidth) {
         ValueColumns<kRows, kUnits>(m, r, runs, p, d, low, high, ahead);
       }
-      for (; d < shape_.head_dim; d += S::kWidth) {
+      for (; d < dim_; d += S::kWidth) {
         ValueColumns<kRows, 1>(m, r, runs, p, d, low, high, ahead);
       }
       ahead = Nothing();
@@ -304,17 +302,16 @@ class AttentionKernel {
                     int r,
                     const T* const* runs,
                     const float* p,
-                    int d,
+                    int64_t d,
                     int low,
                     int high,
                     const Ahead& ahead) {
     if (m == M) {
-      const int dim = shape_.head_dim;
-      float* acc = chunk_acc_ + r * dim + d;
+      float* acc = chunk_acc_ + r * dim_ + d;
       if (high - low == kAttentionStep) {
-        ValueTile<S, T, M, N, true>(p + r * kAttentionChunk, runs, d, dim, low, high, ahead, acc);
+        ValueTile<S, T, M, N, true>(p + r * kScoreStride, runs, d, dim_, low, high, ahead, acc);
       } else {
-        ValueTile<S, T, M, N, false>(p + r * kAttentionChunk, runs, d, dim, low, high, ahead, acc);
+        ValueTile<S, T, M, N, false>(p + r * kScoreStride, runs, d, dim_, low, high, ahead, acc);
       }
     } else if constexpr (M > 1) {
       ValueColumns<M - 1, N>(m, r, runs, p, d, low, high, ahead);
@@ -323,13 +320,12 @@ class AttentionKernel {
 
   // The online-softmax fold of the chunk's (max, sum, acc) into row r's state.
   void Fold(int r, bool first) {
-    const int dim = shape_.head_dim;
-    float* acc = acc_ + r * dim;
-    const float* chunk = chunk_acc_ + r * dim;
+    float* acc = acc_ + r * dim_;
+    const float* chunk = chunk_acc_ + r * dim_;
     if (first) {
       max_[r] = chunk_max_[r];
       sum_[r] = chunk_sum_[r];
-      for (int d = 0; d < dim; d += kTileLanes) S::Store(acc + d, S::Load(chunk + d));
+      for (int64_t d = 0; d < dim_; d += kTileLanes) S::Store(acc + d, S::Load(chunk + d));
       return;
     }
     const F old_max = S::Set1(max_[r]);
@@ -340,26 +336,25 @@ class AttentionKernel {
     const F scaled = S::Mul(S::Set1(chunk_sum_[r]), new_weight);
     max_[r] = S::ReduceMax(max);
     sum_[r] = S::ReduceMax(S::Fma(S::Set1(sum_[r]), old_weight, scaled));
-    for (int d = 0; d < dim; d += kTileLanes) {
+    for (int64_t d = 0; d < dim_; d += kTileLanes) {
       const F added = S::Mul(S::Load(chunk + d), new_weight);
       S::Store(acc + d, S::Fma(S::Load(acc + d), old_weight, added));
     }
   }
 
   void StoreOutput() {
-    const int dim = shape_.head_dim;
     for (int row = 0; row < item_.rows; ++row) {
       T* to = static_cast<T*>(args_.out) +
-              (sequence_.first_row + item_.row + row) * args_.out_stride + item_.head * dim;
+              (sequence_.first_row + item_.row + row) * args_.out_stride + item_.head * dim_;
       for (int h = 0; h < item_.heads; ++h) {
         const int r = row * item_.heads + h;
         const F sum = S::Set1(sum_[r]);
-        for (int d = 0; d < dim; d += kTileLanes) {
-          const F value = S::Div(S::Load(acc_ + r * dim + d), sum);
+        for (int64_t d = 0; d < dim_; d += kTileLanes) {
+          const F value = S::Div(S::Load(acc_ + r * dim_ + d), sum);
           if constexpr (std::is_same_v<T, float>) {
-            S::Store(to + h * dim + d, value);
+            S::Store(to + h * dim_ + d, value);
           } else {
-            S::StoreBf16(to + h * dim + d, value);
+            S::StoreBf16(to + h * dim_ + d, value);
           }
         }
       }
@@ -368,6 +363,7 @@ class AttentionKernel {
 
   const AttentionArgs& args_;
   const AttentionShape& shape_;
+  const int64_t dim_;
   const AttentionSequence& sequence_;
   const AttentionItem& item_;
   const int block_shift_;

@@ -8,6 +8,8 @@
 
 namespace pagoda::cpu {
 
+inline constexpr int64_t kScoreStride =
+    kAttentionChunk;                  // floats from a row's scores to the next's
 inline constexpr int kRunTokens = 8;  // V rows known to be contiguous: the smallest block
 inline constexpr int kRunsPerStep = kAttentionStep / kRunTokens;
 
@@ -20,8 +22,8 @@ inline constexpr int kRunsPerStep = kAttentionStep / kRunTokens;
 // contiguous. Hardware prefetchers lose their way at the end of every tile.
 struct Ahead {
   const std::byte* group[kAttentionStep / kTileLanes];
-  int cell_bytes;  // from a cell to the next; 0: nothing to fetch, the groups are any memory at
-                   // hand
+  int64_t cell_bytes;  // from a cell to the next; 0: nothing to fetch, the groups are any memory at
+                       // hand
 };
 
 // Fetches the cache lines of a cell.
@@ -41,7 +43,7 @@ template <class S, class T, int M, int N>
 void ScoreTile(const float* query,
                const T* const* groups,
                int unit,
-               int dim,
+               int64_t dim,
                const Ahead& ahead,
                float* out) {
   using V = typename S::V;
@@ -54,23 +56,24 @@ void ScoreTile(const float* query,
   }
   const std::byte* fetch[kCellsOf<S, N>];
 #pragma GCC unroll 16
-  for (int i = 0; i < kCellsOf<S, N>; ++i)
+  for (int i = 0; i < kCellsOf<S, N>; ++i) {
     fetch[i] = ahead.group[unit * S::kWidth / kTileLanes + i];
+  }
   V sum[M][N];
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 16
     for (int n = 0; n < N; ++n) sum[m][n] = S::VZero();
   }
-  for (int d0 = 0; d0 < dim; d0 += 32) {
+  for (int64_t d0 = 0; d0 < dim; d0 += 32) {
     V even[M][N], odd[M][N];
 #pragma GCC unroll 16
     for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 16
       for (int n = 0; n < N; ++n) even[m][n] = odd[m][n] = S::VZero();
     }
-    const int end = Min(d0 + 32, dim);
-    for (int d = d0; d < end; d += 2) {
+    const int64_t end = d0 + 32 < dim ? d0 + 32 : dim;
+    for (int64_t d = d0; d < end; d += 2) {
 #pragma GCC unroll 16
       for (int i = 0; i < kCellsOf<S, N>; ++i) {
         PrefetchCell<T>(fetch[i]);
@@ -104,7 +107,7 @@ void ScoreTile(const float* query,
   for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 16
     for (int n = 0; n < N; ++n) {
-      S::VStore(out + m * kAttentionChunk + (unit + n) * S::kWidth, sum[m][n]);
+      S::VStore(out + m * kScoreStride + int64_t{unit + n} * S::kWidth, sum[m][n]);
     }
   }
 }
@@ -121,12 +124,12 @@ template <class S, class T, int M, int N, bool kOdd>
 #pragma GCC unroll 16
   for (int n = 0; n < N; ++n) {
     const int at = lane + n * S::kWidth;
-    const T* cell = row + at / kTileLanes * 2 * kTileLanes;
+    const T* cell = row + int64_t{at / kTileLanes} * 2 * kTileLanes;
     v[n] = kOdd ? S::VOdd(cell, at % kTileLanes) : S::VEven(cell, at % kTileLanes);
   }
 #pragma GCC unroll 16
   for (int m = 0; m < M; ++m) {
-    const V weight = S::VSet1(p[m * kAttentionChunk]);
+    const V weight = S::VSet1(p[m * kScoreStride]);
 #pragma GCC unroll 16
     for (int n = 0; n < N; ++n) sums[m][n] = S::VFma(weight, v[n], sums[m][n]);
   }
@@ -139,8 +142,8 @@ template <class S, class T, int M, int N, bool kOdd>
 template <class S, class T, int M, int N, bool kAll>
 void ValueTile(const float* p,
                const T* const* runs,
-               int d,
-               int dim,
+               int64_t d,
+               int64_t dim,
                int low,
                int high,
                const Ahead& ahead,
@@ -152,23 +155,24 @@ void ValueTile(const float* p,
 #pragma GCC unroll 16
     for (int n = 0; n < N; ++n) even[m][n] = odd[m][n] = S::VZero();
   }
-  const int column = d / kTileLanes;
+  const int64_t column = d / kTileLanes;
+  const int lane = static_cast<int>(d % kTileLanes);
   for (int run = 0; run < kRunsPerStep; ++run) {
     const int begin = run * kRunTokens;
     if (!kAll && (begin + kRunTokens <= low || begin >= high)) continue;
     const T* row = runs[run] + column * 2 * kTileLanes;
     // Fetched in the order in which this loop reads: a column of a group is 8 cells, 4 to a run.
-    const int cell = column * 8 + run % 2 * 4;
+    const int64_t cell = column * 8 + (run % 2 == 0 ? 0 : 4);
     const std::byte* fetch = ahead.group[run / 2] + cell * ahead.cell_bytes;
     for (int token = begin; token < begin + kRunTokens; token += 2, row += 2 * dim) {
 #pragma GCC unroll 16
-      for (int i = 0; i < kCellsOf<S, N>; ++i) PrefetchCell<T>(fetch + i * 8 * ahead.cell_bytes);
+      for (int i = 0; i < kCellsOf<S, N>; ++i) PrefetchCell<T>(fetch + ahead.cell_bytes * 8 * i);
       fetch += ahead.cell_bytes;
       if (kAll || (token >= low && token < high)) {
-        AddToken<S, T, M, N, false>(p + token, row, d % kTileLanes, even);
+        AddToken<S, T, M, N, false>(p + token, row, lane, even);
       }
       if (kAll || (token + 1 >= low && token + 1 < high)) {
-        AddToken<S, T, M, N, true>(p + token + 1, row, d % kTileLanes, odd);
+        AddToken<S, T, M, N, true>(p + token + 1, row, lane, odd);
       }
     }
   }
@@ -176,7 +180,7 @@ void ValueTile(const float* p,
   for (int m = 0; m < M; ++m) {
 #pragma GCC unroll 16
     for (int n = 0; n < N; ++n) {
-      float* at = acc + m * dim + n * S::kWidth;
+      float* at = acc + m * dim + int64_t{n} * S::kWidth;
       S::VStore(at, S::VAdd(S::VLoad(at), S::VAdd(even[m][n], odd[m][n])));
     }
   }

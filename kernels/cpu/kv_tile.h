@@ -27,7 +27,7 @@ inline constexpr int kTileLanes = 16;
 }
 
 template <class T>
-[[gnu::always_inline]] constexpr size_t CellIndex(int lane, int parity, int lanes) {
+[[gnu::always_inline]] constexpr size_t CellIndex(size_t lane, size_t parity, size_t lanes) {
   static_assert(std::is_same_v<T, float> || std::is_same_v<T, uint16_t>);
   return std::is_same_v<T, float> ? parity * lanes + lane : lane * 2 + parity;
 }
@@ -36,14 +36,15 @@ template <class T>
 template <class T>
 [[gnu::always_inline]] constexpr size_t KTileIndex(int slot, int d, int head_dim, int block_size) {
   const int lanes = KGroupTokens(block_size);
-  return static_cast<size_t>(slot / lanes) * lanes * head_dim + (d / 2) * 2 * lanes +
+  const size_t group = size_t{2} * lanes * (head_dim / 2);
+  return slot / lanes * group + size_t{2} * lanes * (d / 2) +
          CellIndex<T>(slot % lanes, d % 2, lanes);
 }
 
 // The element of V at (`slot` of the tile, dimension `d`).
 template <class T>
 [[gnu::always_inline]] constexpr size_t VTileIndex(int slot, int d, int head_dim) {
-  return static_cast<size_t>(slot / 2) * 2 * head_dim + (d / kTileLanes) * 2 * kTileLanes +
+  return size_t{2} * head_dim * (slot / 2) + size_t{2} * kTileLanes * (d / kTileLanes) +
          CellIndex<T>(d % kTileLanes, slot % 2, kTileLanes);
 }
 
@@ -58,7 +59,7 @@ template <class T>
   const int lanes = KGroupTokens(block_size);
   T* cell = tile + KTileIndex<T>(slot, 0, head_dim, block_size);
   const size_t odd = CellIndex<T>(0, 1, lanes);
-  for (int d = 0; d < head_dim; d += 2, cell += 2 * lanes) {
+  for (int d = 0; d < head_dim; d += 2, cell += size_t{2} * lanes) {
     cell[0] = k[d];
     cell[odd] = k[d + 1];
   }
@@ -69,7 +70,7 @@ template <class T>
 [[gnu::always_inline]] inline void StoreVToken(T* tile, int slot, const T* v, int head_dim) {
   T* cell = tile + VTileIndex<T>(slot, 0, head_dim);
   const size_t step = CellIndex<T>(1, 0, kTileLanes);
-  for (int d = 0; d < head_dim; d += kTileLanes, cell += 2 * kTileLanes) {
+  for (int d = 0; d < head_dim; d += kTileLanes, cell += size_t{2} * kTileLanes) {
     for (int lane = 0; lane < kTileLanes; ++lane) cell[lane * step] = v[d + lane];
   }
 }

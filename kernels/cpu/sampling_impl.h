@@ -142,7 +142,7 @@ struct Sampling {
       k0 += 0x9E3779B9;
       k1 += 0xBB67AE85;
     }
-    for (int i = 0; i < kLanes; ++i) {
+    for (int64_t i = 0; i < kLanes; ++i) {
       out[4 * i] = c0[i];
       out[4 * i + 1] = c1[i];
       out[4 * i + 2] = c2[i];
