@@ -50,7 +50,10 @@ int Serve(const std::vector<std::string>& args) {
   Supervisor supervisor(
       {.programs = ProgramsDirectory(), .model = model, .flags = server, .log = PassOn});
   const absl::Status status = supervisor.Run();
-  if (status.ok()) return 0;
+  if (status.ok()) {
+    log::Info("stopped");
+    return 0;
+  }
   log::Error("serve ends", {{"reason", status.message()}});
   return kFailed;
 }

@@ -9,6 +9,8 @@ namespace {
 // "2026-01-31T12:00:00.123456Z I " before the process and the message.
 constexpr absl::string_view kStamp = "0000-00-00T00:00:00.000000Z ";
 
+constexpr absl::string_view kReason = " reason=";
+
 bool HasStamp(absl::string_view line) {
   if (line.size() < kStamp.size() + 2 || line[kStamp.size() + 1] != ' ') return false;
   for (size_t i = 0; i < kStamp.size(); ++i) {
@@ -16,6 +18,19 @@ bool HasStamp(absl::string_view line) {
     if (kStamp[i] == '0' ? !digit : line[i] != kStamp[i]) return false;
   }
   return true;
+}
+
+// The value of a field, which begins `text`.
+std::string Unquoted(absl::string_view text) {
+  if (!absl::ConsumePrefix(&text, "\"")) return std::string(text.substr(0, text.find(' ')));
+  std::string value;
+  for (size_t i = 0; i < text.size() && text[i] != '"'; ++i) {
+    const bool escaped =
+        text[i] == '\\' && i + 1 < text.size() && (text[i + 1] == '"' || text[i + 1] == '\\');
+    if (escaped) ++i;
+    value += text[i];
+  }
+  return value;
 }
 
 }  // namespace
@@ -28,9 +43,12 @@ bool IsErrorLine(absl::string_view line) {
   return line.find_first_not_of(" \t\r") != absl::string_view::npos;
 }
 
-absl::string_view WithoutStamp(absl::string_view line) {
-  if (HasStamp(line)) line.remove_prefix(kStamp.size() + 2);
-  return line;
+std::string ErrorText(absl::string_view line) {
+  if (!HasStamp(line)) return std::string(line);
+  line.remove_prefix(kStamp.size() + 2);
+  const size_t reason = line.find(kReason);
+  if (reason != absl::string_view::npos) return Unquoted(line.substr(reason + kReason.size()));
+  return std::string(line.substr(line.find(' ') + 1));  // without the name of the process
 }
 
 }  // namespace pagoda

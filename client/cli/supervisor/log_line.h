@@ -11,7 +11,8 @@ namespace pagoda {
 // Whether it may say why a process ended: anything but information and warnings in log format.
 bool IsErrorLine(absl::string_view line);
 
-// Without time and severity, where it has them as text.
-absl::string_view WithoutStamp(absl::string_view line);
+// What an error line says to a person: its `reason` if it has one, else its message with its
+// fields; a line in another format as it is.
+std::string ErrorText(absl::string_view line);
 
 }  // namespace pagoda

@@ -26,6 +26,8 @@ namespace {
 // For a coordinator that does not keep its own --drain-timeout.
 constexpr absl::Duration kDrainSlack = absl::Seconds(10);
 constexpr int kWorkerEndMs = 5000;
+// timeout(1) signals a process and then its group: that is one wish, not two.
+constexpr absl::Duration kSameSignal = absl::Milliseconds(300);
 
 sigset_t StopSignals() {
   sigset_t signals;
@@ -154,7 +156,10 @@ void Supervisor::Turn() {
 
 void Supervisor::ReadSignals() {
   signalfd_siginfo info;
-  while (read(signals_.get(), &info, sizeof(info)) == sizeof(info)) StopRequested();
+  while (read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
+    const absl::Time now = RealClock()->Now();
+    if (now - std::exchange(last_signal_, now) >= kSameSignal) StopRequested();
+  }
   uint64_t calls = 0;
   if (read(stop_event_.get(), &calls, sizeof(calls)) != sizeof(calls)) return;
   for (; calls > 0; --calls) StopRequested();
@@ -227,7 +232,7 @@ void Supervisor::CoordinatorDied() {
 std::string Supervisor::Obituary(Process* process) {
   std::string how = process->child->Wait();
   ReadOutput(process);
-  const absl::string_view said = WithoutStamp(process->last_error);
+  const std::string said = ErrorText(process->last_error);
   return absl::StrCat("the ", process->name, " ", how, said.empty() ? "" : ": ", said);
 }
 

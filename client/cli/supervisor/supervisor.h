@@ -85,9 +85,10 @@ class Supervisor {
   Fd signals_;
   Process worker_{.name = "worker"};
   Process coordinator_{.name = "coordinator"};
-  bool worker_was_ready_ = false;                // any of them
-  int deaths_ = 0;                               // of workers since the last completed step
-  int stops_ = 0;                                // how often it was told
+  bool worker_was_ready_ = false;  // any of them
+  int deaths_ = 0;                 // of workers since the last completed step
+  int stops_ = 0;                  // how often it was told
+  absl::Time last_signal_ = absl::InfinitePast();
   absl::Time give_up_ = absl::InfiniteFuture();  // on a drain
   bool over_ = false;
   absl::Status result_;

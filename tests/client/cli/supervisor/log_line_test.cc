@@ -34,11 +34,30 @@ TEST(LogLine, WhatIsNoLogIsAnErrorUnlessBlank) {
   EXPECT_FALSE(IsErrorLine(" \t"));
 }
 
-TEST(LogLine, TheStampOfATextLineCanBeTakenOff) {
-  EXPECT_EQ(WithoutStamp(Line(log::Format::kText, log::Severity::kError)),
-            "worker E severity=ERROR");
-  EXPECT_EQ(WithoutStamp("no stamp"), "no stamp");
-  EXPECT_EQ(WithoutStamp(""), "");
+std::string Error(absl::string_view message, std::initializer_list<log::Field> fields = {}) {
+  return ErrorText(log::FormatLine(log::Format::kText,
+                                   log::Severity::kError,
+                                   absl::UnixEpoch(),
+                                   "worker",
+                                   message,
+                                   fields));
+}
+
+TEST(LogLine, AnErrorSaysItsReasonAlone) {
+  EXPECT_EQ(Error("worker ends", {{"reason", "no such \"file\" C:\\x"}, {"code", 5}}),
+            "no such \"file\" C:\\x");
+  EXPECT_EQ(Error("worker ends", {{"reason", "short"}, {"code", 5}}), "short");
+}
+
+TEST(LogLine, AnErrorWithoutReasonSaysItsMessage) {
+  EXPECT_EQ(Error("the device is lost", {{"code", 5}}), "the device is lost code=5");
+}
+
+TEST(LogLine, ALineInAnotherFormatSaysAllOfIt) {
+  EXPECT_EQ(ErrorText("pool.cc:10: CHECK(x) reason=y"), "pool.cc:10: CHECK(x) reason=y");
+  EXPECT_EQ(ErrorText(""), "");
+  const std::string json = Line(log::Format::kJson, log::Severity::kError);
+  EXPECT_EQ(ErrorText(json), json);
 }
 
 }  // namespace

@@ -100,7 +100,7 @@ TEST(Supervisor, AWorkerThatWasNeverReadyEndsItWithTheWorkersOwnError) {
   const auto address = running->WaitUntilServing();
   EXPECT_EQ(address.status().code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(running.Join().message(),
-            "the worker ended with status 1: worker this CPU has no avx512, before it was ready");
+            "the worker ended with status 1: this CPU has no avx512, before it was ready");
 }
 
 TEST(Supervisor, AWorkerThatWasReadyIsReplacedAtTheSameAddress) {
