@@ -76,8 +76,9 @@ void Core::Impl::CheckInvariants() const {
   size_t ending = 0;
   for (const auto& [id, sequence] : sequences_) {
     ending += sequence->state == Sequence::State::kEnding;
+    CHECK_EQ(sequence->generated(), sequence->spec.log->size());
     CHECK_LE(sequence->generated(), sequence->spec.max_tokens);
-    CHECK(!Lives(sequence.get()) || sequence->generated() < sequence->spec.max_tokens);
+    CHECK(!Lives(sequence.get()) || !sequence->complete());
   }
   CHECK_EQ(scheduled + ending + accepting_, sequences_.size());
   CHECK_LE(undurable_.size(), journal_end_);

@@ -89,26 +89,22 @@ absl::Status Core::Impl::TakeAnswer(Group* group, StepDone* event) {
     Finish(sequence, absl::InternalError(failure.message), FinishReason::kNone);
   }
   group->cost.Observe(sent.tokens, event->busy);
-  drawn_.clear();
-  group->scheduler.Answer(&drawn_);
-  for (const auto& [sequence, index] : drawn_) {
+  group->scheduler.Answer([this, event](Sequence* sequence, size_t index) {
     TakeToken(sequence,
               event->tokens[index],
-              event->logprobs.empty() ? TokenLogprobs() : std::move(event->logprobs[index]));
-  }
+              event->logprobs.empty() ? nullptr : &event->logprobs[index]);
+  });
   return absl::OkStatus();
 }
 
-void Core::Impl::TakeToken(Sequence* sequence, int32_t token, TokenLogprobs logprobs) {
-  const RequestSpec& spec = sequence->spec;
-  spec.log->Append(token, std::move(logprobs));
-  spec.log->Publish(spec.log->size());
+void Core::Impl::TakeToken(Sequence* sequence, int32_t token, TokenLogprobs* logprobs) {
+  sequence->Take(token, logprobs);
   ++generated_;
-  actions_->push_back(Emit{.id = spec.id, .published = spec.log->size()});
-  const auto& stops = spec.stop_token_ids;
+  actions_->emplace_back(Emit{.id = sequence->spec.id, .published = sequence->spec.log->size()});
+  const auto& stops = sequence->spec.stop_token_ids;
   if (std::binary_search(stops.begin(), stops.end(), token)) {
     Finish(sequence, absl::OkStatus(), FinishReason::kStop);
-  } else if (sequence->generated() == spec.max_tokens) {
+  } else if (sequence->complete()) {
     Finish(sequence, absl::OkStatus(), FinishReason::kLength);
   }
 }

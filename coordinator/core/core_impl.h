@@ -72,7 +72,7 @@ class Core::Impl {
   void Fail(GroupId id, Group* group, std::string reason);
   void Opened(Group* group);
   absl::Status TakeAnswer(Group* group, StepDone* event);
-  void TakeToken(Sequence* sequence, int32_t token, TokenLogprobs logprobs);
+  void TakeToken(Sequence* sequence, int32_t token, TokenLogprobs* logprobs);
   void Plan(GroupId id, Group* group);
 
   const CoreOptions options_;
@@ -88,8 +88,7 @@ class Core::Impl {
   uint64_t generated_ = 0;
   uint64_t epochs_ = 0;
   uint64_t finished_ = 0;
-  std::vector<GroupScheduler::Drawn> drawn_;  // scratch
-  Actions* actions_ = nullptr;                // of the Apply at hand
+  Actions* actions_ = nullptr;  // of the Apply at hand
 };
 
 }  // namespace pagoda::core

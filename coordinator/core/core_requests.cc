@@ -65,9 +65,7 @@ void Core::Impl::On(Submit& event) {
     actions_->push_back(End{.id = id, .status = std::move(refusal)});
     return;
   }
-  auto sequence = std::make_unique<Sequence>();
-  sequence->spec = std::move(spec);
-  sequence->arrival = ++arrivals_;
+  auto sequence = std::make_unique<Sequence>(std::move(spec), ++arrivals_);
   if (sequence->spec.deadline != absl::InfiniteFuture()) {
     deadlines_.emplace(sequence->spec.deadline, id);
   }

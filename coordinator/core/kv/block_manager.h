@@ -79,14 +79,18 @@ class BlockManager {
 
   // Makes room for tokens [table->tokens(), tokens), in blocks that are the table's alone, to be
   // written by step `step` or later. Adds to `changes` what happened: at most one kCopy + kSet,
-  // then kAppend runs. Without a new block this is a compare. REQUIRES: tokens >= table->tokens(),
+  // then kAppend runs. REQUIRES: tokens >= table->tokens(),
   // CanGrow(*table, tokens).
   void Grow(BlockTable* table, int64_t tokens, StepFence step, std::vector<BlockChange>* changes) {
-    if (FitsAsIs(*table, tokens)) {
-      table->tokens_ = tokens;
-    } else {
-      GrowByBlocks(table, tokens, step, changes);
-    }
+    if (!GrowInPlace(table, tokens)) GrowByBlocks(table, tokens, step, changes);
+  }
+
+  // Grow when it takes no block and no copy; else answers false and does nothing. What most decodes
+  // need. REQUIRES: tokens >= table->tokens().
+  static bool GrowInPlace(BlockTable* table, int64_t tokens) {
+    if (!FitsAsIs(*table, tokens)) return false;
+    table->tokens_ = tokens;
+    return true;
   }
 
   // A second table over the same blocks. Takes no block; whichever table is the first to write into

@@ -36,7 +36,7 @@ absl::Status GroupEpoch::Answered(Step step) {
                             : absl::StrCat(", expected ", unanswered_.front().step.value())));
   }
   state_ = State::kOpen;
-  unanswered_.pop_front();
+  unanswered_.erase(unanswered_.begin());
   deadline_ = absl::InfiniteFuture();
   begins_ = !unanswered_.empty();
   return absl::OkStatus();

@@ -9,7 +9,7 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -51,7 +51,7 @@ class GroupEpoch {
 
   State state_ = State::kAbsent;
   Epoch epoch_;
-  std::deque<Unanswered> unanswered_;
+  std::vector<Unanswered> unanswered_;  // oldest first; as many as the depth at most
   absl::Time deadline_ = absl::InfiniteFuture();
   bool begins_ = false;  // the oldest step's time begins with the next Tick
 };

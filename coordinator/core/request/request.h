@@ -26,13 +26,13 @@ struct SamplingParams {
 // within limits.
 struct RequestSpec {
   RequestId id;
-  std::vector<int32_t> prompt;  // 1 <= size
-  uint32_t max_tokens = 0;      // >= 1; prompt + max_tokens <= max_model_len
-  SamplingParams sampling;
-  std::vector<int32_t> stop_token_ids;  // drawing one ends the sequence; sorted
-  absl::Time deadline = absl::InfiniteFuture();
   // Where the generated tokens go; the submitter keeps a reference to read them.
   std::shared_ptr<TokenLog> log;
+  std::vector<int32_t> stop_token_ids;  // drawing one ends the sequence; sorted
+  std::vector<int32_t> prompt;          // 1 <= size
+  uint32_t max_tokens = 0;              // >= 1; prompt + max_tokens <= max_model_len
+  SamplingParams sampling;
+  absl::Time deadline = absl::InfiniteFuture();
 };
 
 enum class FinishReason { kNone, kStop, kLength, kCancelled };

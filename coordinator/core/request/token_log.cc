@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "common/check.h"
-
 namespace pagoda::core {
 
 TokenLog::TokenLog(bool with_logprobs) : with_logprobs_(with_logprobs), tail_(&head_) {
@@ -16,22 +14,10 @@ TokenLog::~TokenLog() {
   while (chunk) chunk = std::move(chunk->next);
 }
 
-void TokenLog::Append(int32_t token, TokenLogprobs logprobs) {
-  const uint32_t offset = size_ % kChunkTokens;
-  if (offset == 0 && size_ > 0) {
-    tail_->next = std::make_unique<Chunk>();
-    tail_ = tail_->next.get();
-    if (with_logprobs_) tail_->logprobs = std::make_unique<TokenLogprobs[]>(kChunkTokens);
-  }
-  tail_->tokens[offset] = token;
-  if (with_logprobs_) tail_->logprobs[offset] = std::move(logprobs);
-  ++size_;
-}
-
-void TokenLog::Publish(uint32_t length) {
-  CHECK_LE(length, size_);
-  CHECK_LE(published_.load(std::memory_order_relaxed), length);
-  published_.store(length, std::memory_order_release);
+void TokenLog::AddChunk() {
+  tail_->next = std::make_unique<Chunk>();
+  tail_ = tail_->next.get();
+  if (with_logprobs_) tail_->logprobs = std::make_unique<TokenLogprobs[]>(kChunkTokens);
 }
 
 void TokenLog::CopyTo(std::vector<int32_t>* out) const {

@@ -9,7 +9,10 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
+
+#include "common/check.h"
 
 namespace pagoda::core {
 
@@ -39,11 +42,21 @@ class TokenLog {
   TokenLog(const TokenLog&) = delete;
   TokenLog& operator=(const TokenLog&) = delete;
 
-  // Writer only.
-  void Append(int32_t token, TokenLogprobs logprobs = {});
+  // Writer only. Takes what `logprobs` has, when it is given and the log keeps them.
+  void Append(int32_t token, TokenLogprobs* logprobs = nullptr) {
+    const uint32_t offset = size_ % kChunkTokens;
+    if (offset == 0 && size_ > 0) AddChunk();
+    tail_->tokens[offset] = token;
+    if (with_logprobs_ && logprobs != nullptr) tail_->logprobs[offset] = std::move(*logprobs);
+    ++size_;
+  }
   // Writer only. Makes the first `length` tokens readable. REQUIRES: published() <= length <=
   // size().
-  void Publish(uint32_t length);
+  void Publish(uint32_t length) {
+    CHECK_LE(length, size_);
+    CHECK_LE(published_.load(std::memory_order_relaxed), length);
+    published_.store(length, std::memory_order_release);
+  }
   // Writer only.
   uint32_t size() const { return size_; }
   // Writer only. Appends all tokens to `out`.
@@ -70,11 +83,13 @@ class TokenLog {
   };
 
  private:
+  void AddChunk();
+
   const bool with_logprobs_;
-  Chunk head_;
-  Chunk* tail_;
   uint32_t size_ = 0;
   std::atomic<uint32_t> published_{0};
+  Chunk* tail_;
+  Chunk head_;
 };
 
 }  // namespace pagoda::core

@@ -1,6 +1,7 @@
 #include "coordinator/core/scheduler/group_scheduler.h"
 
 #include <algorithm>
+#include <bit>
 #include <limits>
 
 #include "common/check.h"
@@ -48,6 +49,8 @@ void GroupScheduler::Reset(const GroupCapacity& capacity) {
     free_lanes_.push(static_cast<int32_t>(lane));
   for (SentPlan& sent : storage_) sent.rows.assign(max_running(), Row{});
   running_.reserve(max_running());
+  digest_words_.reserve(
+      2 + blocks_->BlocksFor(std::min<int64_t>(capacity.max_model_len, blocks_->MaxTokens())));
 }
 
 void GroupScheduler::Enqueue(Sequence* sequence) {
@@ -129,7 +132,10 @@ bool GroupScheduler::ContinueRunning(SentPlan* sent) {
     const uint32_t later = static_cast<uint32_t>(running_.size() - i - 1);
     const uint32_t budget = capacity_.max_step_tokens - sent->tokens - later;
     const uint32_t tokens = std::min(sequence->runnable(), budget);
-    if (tokens > 0 && !GrowOrPreempt(i, tokens, sent)) break;
+    if (!BlockManager::GrowInPlace(&sequence->table, sequence->planned + tokens) &&
+        !GrowOrPreempt(i, tokens, sent)) {
+      break;
+    }
     AddRow(sequence, tokens, sent);
   }
   return counts_.preemptions != preemptions;
@@ -166,7 +172,7 @@ void GroupScheduler::Admit(SentPlan* sent) {
     // Tokens that are still being drawn belong to its history: it comes back when they are known.
     if (sequence->unanswered > 0) return;
     const Admission::View view = {.blocks_needed = static_cast<uint32_t>(blocks_->BlocksFor(
-                                      std::min(sequence->known() + 1, sequence->max_kv_tokens()))),
+                                      std::min(sequence->known + 1, sequence->max_kv_tokens))),
                                   .free_blocks = static_cast<uint32_t>(pool().num_free()),
                                   .running = running()};
     if (!policies_.admission->Admit(view)) return;
@@ -185,7 +191,7 @@ void GroupScheduler::Bind(Sequence* sequence, SentPlan* sent) {
   sequence->lane = free_lanes_.top();
   free_lanes_.pop();
   ++sequence->binding;
-  sequence->table = blocks_->MakeTable(sequence->max_kv_tokens());
+  sequence->table = blocks_->MakeTable(sequence->max_kv_tokens);
   on_lane_[sequence->lane] = sequence;
   const auto place =
       std::upper_bound(running_.begin(), running_.end(), sequence, Earlier{policies_.order});
@@ -236,7 +242,7 @@ void GroupScheduler::AddRow(Sequence* sequence, uint32_t tokens, SentPlan* sent)
   if (tokens != 1) sent->plan.rows.push_back({.lane = sequence->lane, .tokens = tokens});
   if (tokens == 0) return;
   sequence->planned += tokens;
-  const bool draws = sequence->planned == sequence->known() + sequence->promised;
+  const bool draws = sequence->planned == sequence->known + sequence->promised;
   sent->rows[sequence->lane] = {sequence, tokens, sequence->binding, draws};
   sent->tokens += tokens;
   sent->draws += draws;
@@ -244,7 +250,7 @@ void GroupScheduler::AddRow(Sequence* sequence, uint32_t tokens, SentPlan* sent)
   ++sequence->unanswered;
 }
 
-void GroupScheduler::Answer(std::vector<Drawn>* drawn) {
+void GroupScheduler::Answer(absl::FunctionRef<void(Sequence*, size_t)> drawn) {
   CHECK(!unanswered_.empty());
   SentPlan* sent = unanswered_.front();
   unanswered_.erase(unanswered_.begin());
@@ -260,7 +266,7 @@ void GroupScheduler::Answer(std::vector<Drawn>* drawn) {
     }
     --sequence->unanswered;
     sequence->promised -= row.draws;
-    if (row.draws) drawn->push_back({sequence, token});
+    if (row.draws) drawn(sequence, token);
   }
   ++counts_.steps;
   counts_.processed_tokens += sent->tokens;
@@ -269,25 +275,22 @@ void GroupScheduler::Answer(std::vector<Drawn>* drawn) {
 std::vector<Sequence*> GroupScheduler::Misfits() const {
   std::vector<Sequence*> misfits;
   for (Sequence* sequence : waiting_) {
-    if (!Fits(sequence->max_kv_tokens())) misfits.push_back(sequence);
+    if (!Fits(sequence->max_kv_tokens)) misfits.push_back(sequence);
   }
   return misfits;
 }
 
-uint64_t GroupScheduler::TableDigest() const {
+uint64_t GroupScheduler::TableDigest() {
+  // The words are hashed as they lie in memory; the digest is of little-endian ones.
+  static_assert(std::endian::native == std::endian::little);
   RunningHash hash;
-  std::string bytes;
-  const auto add = [&bytes](uint32_t value) {
-    for (int shift = 0; shift < 32; shift += 8) bytes.push_back(static_cast<char>(value >> shift));
-  };
   for (size_t lane = 0; lane < on_lane_.size(); ++lane) {
     if (on_lane_[lane] == nullptr) continue;
     const auto blocks = on_lane_[lane]->table.blocks();
-    bytes.clear();
-    add(static_cast<uint32_t>(lane));
-    add(static_cast<uint32_t>(blocks.size()));
-    for (const BlockRef& block : blocks) add(static_cast<uint32_t>(block.id));
-    hash.Add(bytes);
+    digest_words_.assign({static_cast<uint32_t>(lane), static_cast<uint32_t>(blocks.size())});
+    for (const BlockRef& block : blocks) digest_words_.push_back(static_cast<uint32_t>(block.id));
+    hash.Add({reinterpret_cast<const char*>(digest_words_.data()),
+              digest_words_.size() * sizeof(uint32_t)});
   }
   return hash.value();
 }
@@ -300,7 +303,7 @@ void GroupScheduler::CheckInvariants() const {
     CHECK(sequence->state == Sequence::State::kRunning);
     CHECK_EQ(on_lane_[sequence->lane], sequence);
     CHECK_LE(sequence->done, sequence->planned);
-    CHECK_LE(sequence->planned, sequence->known() + sequence->promised);
+    CHECK_LE(sequence->planned, sequence->known + sequence->promised);
     CHECK_EQ(sequence->table.tokens(), int64_t{sequence->planned});
     tables.push_back(&sequence->table);
   }

@@ -13,6 +13,7 @@
 #include <set>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "coordinator/core/kv/block_manager.h"
 #include "coordinator/core/request/capacity.h"
 #include "coordinator/core/scheduler/plan.h"
@@ -36,11 +37,6 @@ class GroupScheduler {
     uint32_t tokens = 0;    // of all rows
     uint32_t draws = 0;     // rows that draw
     uint64_t digest = 0;    // of the tables, when plan.digest
-  };
-  // Token number `index` of an answer belongs to `sequence`.
-  struct Drawn {
-    Sequence* sequence;
-    size_t index;
   };
   // Never decreasing.
   struct Counts {
@@ -69,10 +65,10 @@ class GroupScheduler {
 
   // The oldest unanswered plan; null if there is none.
   const SentPlan* oldest() const { return unanswered_.empty() ? nullptr : unanswered_.front(); }
-  // Takes the oldest plan's rows off the books and names the sequences that it drew a token for, by
-  // ascending lane, without those that are over. The caller appends the tokens to their logs.
-  // REQUIRES: oldest() != null.
-  void Answer(std::vector<Drawn>* drawn);
+  // Takes the oldest plan's rows off the books, by ascending lane; calls drawn(sequence, index)
+  // when token number `index` of the answer belongs to a sequence that is not over. `drawn` extends
+  // its history, and may Remove it. REQUIRES: oldest() != null.
+  void Answer(absl::FunctionRef<void(Sequence*, size_t)> drawn);
 
   // The epoch is over: its plans are void, every sequence waits again, the pool is empty. The next
   // one starts with `capacity`.
@@ -99,8 +95,8 @@ class GroupScheduler {
   void Reclaim(SentPlan* sent);
   // Answers whether somebody was preempted.
   bool ContinueRunning(SentPlan* sent);
-  // Makes room for `tokens` more tokens of running_[index], preempting others that have no row yet.
-  // False when it had to preempt running_[index] itself.
+  // Makes room for `tokens` more tokens of running_[index] in new blocks, preempting others that
+  // have no row yet. False when it had to preempt running_[index] itself.
   bool GrowOrPreempt(size_t index, uint32_t tokens, SentPlan* sent);
   void Preempt(size_t index, SentPlan* sent);
   void Admit(SentPlan* sent);
@@ -111,7 +107,7 @@ class GroupScheduler {
   void Unseat(Sequence* sequence);
   void FreeBlocks(Sequence* sequence);
   StepFence LastSent() const { return StepFence(next_step_ - 1); }
-  uint64_t TableDigest() const;
+  uint64_t TableDigest();
   uint32_t max_running() const;
   void CheckRows() const;
 
@@ -122,10 +118,11 @@ class GroupScheduler {
   std::vector<Sequence*> running_;  // in the order of policies_.order
   std::vector<Sequence*> on_lane_;  // [max_lanes]; null: free, or to be unbound
   FreeLanes free_lanes_;
-  std::vector<int32_t> unbind_;        // lanes to unbind with the next plan
-  std::vector<SentPlan> storage_;      // [depth], by step modulo depth
-  std::vector<SentPlan*> unanswered_;  // oldest first
-  std::vector<BlockChange> changes_;   // scratch
+  std::vector<int32_t> unbind_;         // lanes to unbind with the next plan
+  std::vector<SentPlan> storage_;       // [depth], by step modulo depth
+  std::vector<SentPlan*> unanswered_;   // oldest first
+  std::vector<BlockChange> changes_;    // scratch
+  std::vector<uint32_t> digest_words_;  // scratch
   uint64_t next_step_ = 1;
   Counts counts_;
 };
