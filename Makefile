@@ -9,7 +9,7 @@ setup: ## install what is missing (Debian 12; asks sudo when not root)
 	@scripts/setup.sh
 
 demo: setup ## build the programs and run the demo
-	scripts/build.sh release pagoda pagoda-coordinator pagoda-worker
+	scripts/build.sh release pagoda pagoda-coordinator pagoda-demo pagoda-worker
 	scripts/demo.sh
 
 test: setup ## build everything and run every test

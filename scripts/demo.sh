@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The body of `make demo`, after the programs are built.
+# The body of `make demo`, after the programs are built. Arguments go to pagoda-demo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-exec build/release/bin/pagoda --version
+exec build/release/bin/pagoda-demo "$@"

@@ -59,7 +59,9 @@ FlagSet MakeFlagSet(Flags* flags) {
   set.Add({.name = "probe",
            .group = "Operation",
            .target = &flags->probe,
-           .help = "Print what this machine can do for a model, and whether it fits; then end.",
+           .help =
+               "Print what this machine offers and, for a model, whether it fits; then end. Empty: "
+               "the machine alone.",
            .placeholder = "MODEL"});
   set.Add({.name = "status-fd",
            .group = "Operation",
@@ -157,7 +159,7 @@ int Main(int argc, char** argv) {
     return Usage(absl::InvalidArgumentError(
         absl::StrCat("takes flags alone, not \"", set.positional()[0], "\"")));
   }
-  if (!flags.probe.empty()) return RunProbe(flags);
+  if (set.IsSet("probe")) return RunProbe(flags);
   if (flags.listen.empty()) {
     return Usage(absl::InvalidArgumentError("needs --listen ADDRESS, or --probe MODEL"));
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "client/cli/command.h"
 #include "common/server_flags.h"
 
@@ -29,8 +30,7 @@ int Doctor(const std::vector<std::string>& args) {
   }
   std::vector<std::string> argv = WorkerArguments(server);
   argv.insert(argv.begin(), absl::StrCat(ProgramsDirectory(), "/pagoda-worker"));
-  argv.push_back("--probe");
-  for (const std::string& model : flags.positional()) argv.push_back(model);
+  argv.push_back(absl::StrCat("--probe=", absl::StrJoin(flags.positional(), "")));
   std::vector<char*> pointers;
   for (std::string& argument : argv) pointers.push_back(argument.data());
   pointers.push_back(nullptr);

@@ -116,6 +116,10 @@ bool DescribeFit(const MemoryReport& report,
 absl::StatusOr<ProbeReport> Probe(const ProbeOptions& options) {
   ProbeReport report;
   RETURN_IF_ERROR(DescribeMachine(options, &report.text));
+  if (options.model.empty()) {
+    report.fits = true;
+    return report;
+  }
   ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(options.model));
   ASSIGN_OR_RETURN(const ArchSpec* arch, FindArch(config.architecture));
   ASSIGN_OR_RETURN(const std::unique_ptr<TensorSource> source,

@@ -9,7 +9,7 @@
 namespace pagoda {
 
 struct ProbeOptions {
-  std::string model;  // directory
+  std::string model;  // directory; empty: the machine alone
   std::string cpu_isa = "auto";
   int threads = 0;
   uint64_t memory_limit_bytes = 0;      // of this process
@@ -18,7 +18,7 @@ struct ProbeOptions {
 
 struct ProbeReport {
   std::string text;   // a line for each fact
-  bool fits = false;  // weights and at least one KV block
+  bool fits = false;  // weights and at least one KV block; true without a model
 };
 
 // Errors as of LoadModel; the checkpoint's headers are checked, its weights are not read.

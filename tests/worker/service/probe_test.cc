@@ -35,6 +35,16 @@ TEST(ProbeTest, TheDemoModelFitsInAGigabyte) {
   }
 }
 
+TEST(ProbeTest, WithoutAModelTheMachineIsDescribed) {
+  ProbeOptions options = Options(uint64_t{1} << 30);
+  options.model.clear();
+  const auto report = Probe(options);
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_TRUE(report->fits);
+  EXPECT_THAT(report->text, HasSubstr("1.0 GiB available of 4.0 GiB"));
+  EXPECT_THAT(report->text, ::testing::Not(HasSubstr("model")));
+}
+
 // Weights of 11,541,504 bytes leave 98,304 for the pool, half of them for blocks of 49,152.
 TEST(ProbeTest, ThePoolIsHalfOfWhatTheWeightsLeave) {
   const auto all = Probe(Options(uint64_t{1} << 40));
