@@ -66,6 +66,7 @@ class Simulation {
   void Trace(const std::string& text) { trace_.Add(text); }
 
   void Join();
+  void RejoinLater();
   void Answer(core::StepDone done);
   void WorkerDies(core::Epoch epoch);
   void CheckEnd(core::RequestId id, const core::End& end, const Client& client);
@@ -90,6 +91,9 @@ class Simulation {
   std::unique_ptr<SimWorker> worker_;
   core::Epoch epoch_;
   absl::Time worker_free_ = absl::UnixEpoch();  // answers come in order
+  uint64_t faults_ = 0;                         // made by the seed's hand
+  bool join_pending_ = false;
+  bool joining_ = false;
   uint64_t journal_durable_ = 0;
   RunningHash trace_;
   Report report_;
@@ -281,13 +285,24 @@ void Simulation::CheckEnd(core::RequestId id, const core::End& end, const Client
 
 // The group.
 
+void Simulation::RejoinLater() {
+  if (join_pending_) return;  // one group process comes back once
+  join_pending_ = true;
+  After(Delay(3000), [this] {
+    join_pending_ = false;
+    Join();
+  });
+}
+
 void Simulation::Join() {
+  joining_ = true;
   Apply(core::GroupJoined{.group = kGroup,
                           .capacity = {.num_blocks = scenario_.num_blocks,
                                        .block_size = scenario_.block_size,
                                        .max_lanes = scenario_.max_lanes,
                                        .max_step_tokens = scenario_.max_step_tokens,
                                        .max_model_len = scenario_.max_model_len}});
+  joining_ = false;
 }
 
 void Simulation::On(const core::OpenEpoch& action) {
@@ -317,6 +332,7 @@ void Simulation::On(const core::SendPlan& action) {
 
 void Simulation::Answer(core::StepDone done) {
   if (random_.Bernoulli(scenario_.hang_rate)) {
+    ++faults_;
     worker_ = nullptr;  // never answers again; the core's deadline must notice
     return;
   }
@@ -326,27 +342,30 @@ void Simulation::Answer(core::StepDone done) {
   }
   worker_free_ = std::max(worker_free_, now_) + Delay(random_.Bernoulli(0.05) ? 50000 : 300);
   At(worker_free_, [this, done = std::move(done)] {
-    // The stream of a worker that died is broken: what it had not delivered is lost, mostly.
-    if (done.epoch != epoch_ || (worker_ == nullptr && random_.Bernoulli(0.5))) return;
+    // The stream of a worker that died is broken: what it had not delivered is lost, or late.
+    const bool gone = done.epoch != epoch_ || worker_ == nullptr;
+    if (gone && random_.Bernoulli(0.5)) return;
     Apply(done);
   });
 }
 
 void Simulation::WorkerDies(core::Epoch epoch) {
+  ++faults_;
   worker_ = nullptr;
   After(Delay(1000), [this, epoch] {
     Apply(core::GroupLost{.group = kGroup, .epoch = epoch, .reason = "died"});
-    After(Delay(3000), [this] { Join(); });
+    if (epoch == epoch_) RejoinLater();  // else it is back already
   });
 }
 
 void Simulation::On(const core::Drop& action) {
   Trace(absl::StrCat("drop ", action.epoch.value()));
+  if (joining_) return;  // of the incarnation before the one that joins
   worker_ = nullptr;
   if (random_.Bernoulli(0.5)) {
     Apply(core::GroupLost{.group = kGroup, .epoch = action.epoch, .reason = "closed"});
   }
-  After(Delay(3000), [this] { Join(); });
+  RejoinLater();
 }
 
 // The run.
@@ -359,6 +378,7 @@ void Simulation::CheckAtRest() {
   for (const auto& [id, client] : clients_) {
     if (!client.ended) Fail(absl::StrCat("request ", id.value(), " never ended"));
   }
+  if (report_.epochs > 1 + faults_) Fail("an epoch ended without a fault");
   report_.preemptions = stats.preemptions;
 }
 
@@ -392,7 +412,7 @@ Scenario Scenario::Draw(uint64_t seed) {
   };
   Scenario scenario;
   scenario.seed = seed;
-  scenario.depth = between(1, 2);
+  scenario.depth = between(1, 3);  // the server uses 1 and 2
   scenario.block_size = between(1, 8);
   scenario.num_blocks = between(1, 40);
   scenario.max_lanes = between(1, 12);
