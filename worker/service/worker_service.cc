@@ -33,6 +33,11 @@ absl::Status CheckVersion(uint32_t version) {
 
 absl::Status NoModel() { return absl::FailedPreconditionError("no model is loaded"); }
 
+absl::Status Stale(uint64_t epoch, uint64_t highest) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("epoch ", epoch, ": this worker has seen epoch ", highest));
+}
+
 absl::Status Stopping() { return absl::UnavailableError("the worker is stopping"); }
 
 }  // namespace
@@ -188,17 +193,13 @@ absl::Status WorkerService::TakeRunner(uint64_t epoch) {
   MutexLock lock(&mutex_);
   if (state_ != State::kLoaded) return NoModel();
   if (stopping_) return Stopping();
-  const auto stale = [&] {
-    return absl::FailedPreconditionError(
-        absl::StrCat("epoch ", epoch, ": this worker has seen epoch ", highest_epoch_));
-  };
-  if (epoch <= highest_epoch_) return stale();
+  if (epoch <= highest_epoch_) return Stale(epoch, highest_epoch_);
   highest_epoch_ = epoch;
   while (stream_ != nullptr || configuring_) {
     if (stream_ != nullptr) stream_->TryCancel();
     changed_.Wait(&mutex_);
   }
-  if (epoch != highest_epoch_) return stale();
+  if (epoch != highest_epoch_) return Stale(epoch, highest_epoch_);
   configuring_ = true;
   return absl::OkStatus();
 }
