@@ -139,6 +139,7 @@ grpc::Status WorkerService::Profile(grpc::ServerContext*,
     if (state_ != State::kLoaded) return ToGrpc(NoModel());
     // The pool of an epoch whose stream is broken is about to go and does not count.
     while (stream_ != nullptr && stream_->IsCancelled()) changed_.Wait(&mutex_);
+    response->set_last_epoch(highest_epoch_);
   }
   response->set_memory_available_bytes(MemoryAvailableBytes());
   response->set_device(runner_->device());

@@ -94,6 +94,7 @@ TEST_F(WorkerServiceTest, LivesItsLife) {
   ASSERT_TRUE(client_->Profile(&profile).ok());
   EXPECT_GT(profile.memory_available_bytes(), 0u);
   EXPECT_THAT(profile.device(), HasSubstr("2 threads"));
+  EXPECT_EQ(profile.last_epoch(), 0u);
 
   ASSERT_TRUE(client_->Configure(ConfigRequest(5)).ok());
   EXPECT_EQ(ready_, 1);
@@ -333,6 +334,7 @@ TEST_F(WorkerServiceTest, AStreamCancelledInTheMiddleOfAStepLeavesTheWorkerWell)
     EXPECT_EQ(call.Finish().error_code(), grpc::StatusCode::CANCELLED);
     v1::ProfileResponse profile;
     ASSERT_TRUE(client_->Profile(&profile).ok());
+    EXPECT_EQ(profile.last_epoch(), epoch) << "over, and still what a new coordinator must exceed";
     ASSERT_TRUE(client_->Configure(ConfigRequest(epoch + 1)).ok());
   }
   EXPECT_EQ(Generate(5).size(), 8u);
