@@ -176,7 +176,7 @@ grpc::Status WorkerService::Configure(grpc::ServerContext*,
 absl::Status WorkerService::DoConfigure(const v1::ConfigureRequest& request) {
   RETURN_IF_ERROR(CheckVersion(request.protocol_version()));
   RETURN_IF_ERROR(TakeRunner(request.epoch()));
-  const absl::Status status = runner_->Configure(request);
+  absl::Status status = runner_->Configure(request);
   bool first = false;
   {
     MutexLock lock(&mutex_);
