@@ -20,7 +20,7 @@ namespace pagoda {
 namespace {
 
 // Together below the 10 s in which a missing server must be known.
-constexpr absl::Duration kConnectTimeout = absl::Seconds(4);
+constexpr absl::Duration kConnectTimeout = absl::Seconds(3);
 constexpr absl::Duration kAnswerTimeout = absl::Seconds(4);
 
 absl::Status Print(absl::string_view text) {
