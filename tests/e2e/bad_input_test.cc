@@ -36,91 +36,143 @@ GenerateRequest With(Set set) {
   return request;
 }
 
-std::vector<BadRequest> BadRequests() {
-  constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
-  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-  constexpr float kInf = std::numeric_limits<float>::infinity();
-  constexpr uint32_t kHuge = std::numeric_limits<uint32_t>::max();
-  const std::string ten_mb(10 << 20, 'x');
+constexpr absl::StatusCode kInvalid = absl::StatusCode::kInvalidArgument;
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInf = std::numeric_limits<float>::infinity();
+// What a negative number looks like in an unsigned field.
+constexpr uint32_t kHuge = std::numeric_limits<uint32_t>::max();
+
+// Refused as INVALID_ARGUMENT.
+template <class Prompt>
+BadRequest BadPrompt(const std::string& name, const Prompt& prompt, const std::string& message) {
+  return {name, With([&](auto& r) { r.prompt = prompt; }), kInvalid, message};
+}
+
+std::vector<BadRequest> BadPrompts() {
+  using Ids = std::vector<uint32_t>;
+  using Text = std::string;
   return {
-      {"empty prompt", With([](auto& r) { r.prompt = ""; }), kInvalid, "the prompt is empty"},
-      {"no token ids",
-       With([](auto& r) { r.prompt = std::vector<uint32_t>(); }),
-       kInvalid,
-       "the prompt is empty"},
-      {"10 MB prompt",
-       With([&](auto& r) { r.prompt = ten_mb; }),
-       kInvalid,
-       "bytes; the limit is 8388608"},
-      {"prompt over the context",
-       With([](auto& r) { r.prompt = std::vector<uint32_t>(1025, 300); }),
-       kInvalid,
-       "1025 tokens; the limit is 1024"},
-      {"prompt text over the context",
-       With([](auto& r) { r.prompt = std::string(20000, '7'); }),
-       kInvalid,
-       "tokens; the context of 1024"},
-      {"prompt and output over the context",
-       With([](auto& r) {
-         r.prompt = std::vector<uint32_t>(1000, 300);
-         r.max_tokens = 100;
-       }),
-       kInvalid,
-       "1024"},
-      {"token id outside the vocabulary",
-       With([](auto& r) {
-         r.prompt = std::vector<uint32_t>{1, 2048};
-       }),
-       kInvalid,
-       "token id 2048; the vocabulary has 2048"},
-      {"huge token id",
-       With([&](auto& r) { r.prompt = std::vector<uint32_t>{kHuge}; }),
-       kInvalid,
-       "the vocabulary has 2048"},
-      {"stop token outside the vocabulary",
-       With([](auto& r) { r.stop_token_ids = {2048}; }),
-       kInvalid,
-       "the vocabulary has 2048"},
-      {"129 stop tokens",
-       With([](auto& r) { r.stop_token_ids = std::vector<uint32_t>(129, 1); }),
-       kInvalid,
-       "the limit is 128"},
-      {"17 stop strings",
-       With([](auto& r) { r.stop = std::vector<std::string>(17, "a"); }),
-       kInvalid,
-       "16"},
-      {"long stop string",
-       With([](auto& r) { r.stop = {std::string(1025, 'a')}; }),
-       kInvalid,
-       "1024"},
-      {"NaN temperature",
-       With([&](auto& r) { r.temperature = kNan; }),
-       kInvalid,
-       "temperature is nan; it must be finite and at least 0"},
-      {"infinite temperature",
-       With([&](auto& r) { r.temperature = kInf; }),
-       kInvalid,
-       "must be finite"},
-      {"negative temperature",
-       With([](auto& r) { r.temperature = -1.0f; }),
-       kInvalid,
-       "at least 0"},
-      {"top_p 0", With([](auto& r) { r.top_p = 0.0f; }), kInvalid, "(0, 1]"},
-      {"top_p over 1", With([](auto& r) { r.top_p = 1.5f; }), kInvalid, "(0, 1]"},
-      {"NaN top_p", With([&](auto& r) { r.top_p = kNan; }), kInvalid, "(0, 1]"},
-      {"top_k -2", With([](auto& r) { r.top_k = -2; }), kInvalid, "at least -1"},
-      {"min_p over 1", With([](auto& r) { r.min_p = 1.5f; }), kInvalid, "[0, 1]"},
-      {"21 logprobs", With([](auto& r) { r.logprobs = 21; }), kInvalid, "at most 20"},
-      {"max_tokens 0", With([](auto& r) { r.max_tokens = 0; }), kInvalid, "in [1, 1024]"},
-      // What a negative number looks like in an unsigned field.
-      {"huge max_tokens", With([&](auto& r) { r.max_tokens = kHuge; }), kInvalid, "in [1, 1024]"},
-      {"n 0", With([](auto& r) { r.n = 0; }), kInvalid, "n is 0"},
-      {"huge n", With([&](auto& r) { r.n = kHuge; }), absl::StatusCode::kUnimplemented, "'n'"},
-      {"more than the pool holds",
-       With([](auto& r) { r.max_tokens = 1000; }),
-       kInvalid,
-       "can never fit the KV pool of 512 tokens"},
+      BadPrompt("empty", Text(), "the prompt is empty"),
+      BadPrompt("no ids", Ids(), "the prompt is empty"),
+      BadPrompt("10 MB", Text(10 << 20, 'x'), "bytes; the limit is 8388608"),
+      BadPrompt("300 kB", Text(300000, 'x'), "300000 bytes; the limit is 262144"),
+      BadPrompt("ids over the context", Ids(1025, 300), "1025 tokens; the limit is 1024"),
+      BadPrompt("text over the context", Text(20000, '7'), "tokens; the context of 1024"),
+      BadPrompt("unknown id", Ids{1, 2048}, "token id 2048; the vocabulary has 2048"),
+      BadPrompt("huge id", Ids{kHuge}, "the vocabulary has 2048"),
   };
+}
+
+std::vector<BadRequest> BadSampling() {
+  const auto bad = [](const std::string& name, auto set, const std::string& message) {
+    return BadRequest{name, With(set), kInvalid, message};
+  };
+  const std::string temperature = "must be finite and at least 0";
+  return {
+      bad(
+          "NaN temperature",
+          [](auto& r) { r.temperature = kNan; },
+          "temperature is nan"),
+      bad(
+          "NaN temperature's limit",
+          [](auto& r) { r.temperature = kNan; },
+          temperature),
+      bad(
+          "infinite temperature",
+          [](auto& r) { r.temperature = kInf; },
+          temperature),
+      bad(
+          "negative temperature",
+          [](auto& r) { r.temperature = -1.0f; },
+          temperature),
+      bad(
+          "top_p 0",
+          [](auto& r) { r.top_p = 0.0f; },
+          "top_p is 0; it must be in (0, 1]"),
+      bad(
+          "top_p over 1",
+          [](auto& r) { r.top_p = 1.5f; },
+          "(0, 1]"),
+      bad(
+          "NaN top_p",
+          [](auto& r) { r.top_p = kNan; },
+          "(0, 1]"),
+      bad(
+          "top_k -2",
+          [](auto& r) { r.top_k = -2; },
+          "at least -1"),
+      bad(
+          "min_p over 1",
+          [](auto& r) { r.min_p = 1.5f; },
+          "[0, 1]"),
+      bad(
+          "NaN min_p",
+          [](auto& r) { r.min_p = kNan; },
+          "[0, 1]"),
+      bad(
+          "21 logprobs",
+          [](auto& r) { r.logprobs = 21; },
+          "at most 20"),
+      bad(
+          "huge logprobs",
+          [](auto& r) { r.logprobs = kHuge; },
+          "at most 20"),
+  };
+}
+
+std::vector<BadRequest> BadEnds() {
+  const auto bad = [](const std::string& name, auto set, const std::string& message) {
+    return BadRequest{name, With(set), kInvalid, message};
+  };
+  const std::vector<uint32_t> ids(1000, 300);
+  std::vector<BadRequest> requests = {
+      bad(
+          "max_tokens 0",
+          [](auto& r) { r.max_tokens = 0; },
+          "in [1, 1024]"),
+      bad(
+          "huge max_tokens",
+          [](auto& r) { r.max_tokens = kHuge; },
+          "in [1, 1024]"),
+      bad(
+          "never in the pool",
+          [](auto& r) { r.max_tokens = 999; },
+          "the KV pool of 512 tokens"),
+      bad(
+          "over the context",
+          [&](auto& r) {
+            r.prompt = ids;
+            r.max_tokens = 100;
+          },
+          "1024"),
+      bad(
+          "unknown stop id",
+          [](auto& r) { r.stop_token_ids = {2048}; },
+          "vocabulary has 2048"),
+      bad(
+          "129 stop ids",
+          [](auto& r) { r.stop_token_ids.resize(129); },
+          "the limit is 128"),
+      bad(
+          "17 stops",
+          [](auto& r) { r.stop = std::vector<std::string>(17, "a"); },
+          "16"),
+      bad(
+          "long stop",
+          [](auto& r) { r.stop = {std::string(1025, 'a')}; },
+          "1024"),
+      bad(
+          "empty stop",
+          [](auto& r) { r.stop = {""}; },
+          "stop"),
+      bad(
+          "n 0",
+          [](auto& r) { r.n = 0; },
+          "n is 0; it must be at least 1"),
+  };
+  requests.push_back(
+      {"huge n", With([](auto& r) { r.n = kHuge; }), absl::StatusCode::kUnimplemented, "'n'"});
+  return requests;
 }
 
 class BadInputTest : public ::testing::Test {
@@ -140,11 +192,13 @@ class BadInputTest : public ::testing::Test {
 
 TEST_F(BadInputTest, EachBadRequestIsRefusedWithItsLimit) {
   ASSERT_TRUE(first_.ok()) << first_.status();
-  for (const BadRequest& bad : BadRequests()) {
-    SCOPED_TRACE(bad.name);
-    const absl::Status status = client_->Generate(bad.request).status();
-    EXPECT_EQ(status.code(), bad.code) << status;
-    EXPECT_THAT(std::string(status.message()), HasSubstr(bad.message));
+  for (const auto& requests : {BadPrompts(), BadSampling(), BadEnds()}) {
+    for (const BadRequest& bad : requests) {
+      SCOPED_TRACE(bad.name);
+      const absl::Status status = client_->Generate(bad.request).status();
+      EXPECT_EQ(status.code(), bad.code) << status;
+      EXPECT_THAT(std::string(status.message()), HasSubstr(bad.message));
+    }
   }
   ExpectServing();
 }
