@@ -127,6 +127,14 @@ TEST_F(CpuStepTest, WhatIsOutOfRangeIsRefusedWithTheLimit) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << test.message;
     EXPECT_THAT(std::string(status.message()), testing::HasSubstr(test.message));
   }
+}
+
+TEST_F(CpuStepTest, TooManySequencesOrLogitsRowsOutOfRangeAreRefused) {
+  const SequenceInput good{.lane = 1,
+                           .start = 0,
+                           .num_tokens = 3,
+                           .tokens = three_,
+                           .block_table = blocks_};
   EXPECT_EQ(Fill({good, good, good, good}).code(), absl::StatusCode::kInvalidArgument);
   for (const std::vector<LogitsRow>& logits :
        std::vector<std::vector<LogitsRow>>{{{1, 0}},

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Proves that the simulator can fail: applies each patch of this folder to a copy of the sources,
-# rebuilds core and simulator only, and expects the simulator to notice. The unpatched copy must pass.
+# rebuilds core and simulator only, and expects the simulator to notice. The unpatched copy must
+# pass.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 mutants=$PWD/tests/sim/mutants
