@@ -26,19 +26,14 @@ namespace {
 constexpr int kMaxRows = 512;
 
 template <class Fn>
-double FastestOf(int rounds, const Fn& fn) {
-  double best = 1e30;
-  for (int i = 0; i < rounds; ++i) {
-    const auto begin = std::chrono::steady_clock::now();
-    fn();
-    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-    best = std::min(best, took.count());
-  }
-  return best;
+double Seconds(const Fn& fn) {
+  const auto begin = std::chrono::steady_clock::now();
+  fn();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-// What the machine gives at this moment; asked again beside every figure, because a shared machine
-// gives more at one moment than at another.
+// What the machine gives at this moment. A shared machine gives more at one moment than at another,
+// so limits and kernel take turns, and the best of each counts.
 class Machine {
  public:
   Machine(cpu::Isa isa, int threads)
@@ -52,7 +47,7 @@ class Machine {
   // Bytes per second, all threads.
   double Read() {
     std::atomic<float> sink{0};
-    return kBytes / FastestOf(4, [&] {
+    return kBytes / Seconds([&] {
              team_.Split(kBytes / 1024, [&](int64_t begin, int64_t end, int) {
                sink = limits_.read(buffer_.data() + begin * 1024, (end - begin) * 1024);
              });
@@ -63,9 +58,8 @@ class Machine {
   double Fma() {
     const int64_t parts = 8 * team_.size();
     std::atomic<double> flops{0};
-    const double seconds = FastestOf(4, [&] {
-      team_.ForEach(parts, [&](int64_t, int) { flops = limits_.fma(rounds_); });
-    });
+    const double seconds =
+        Seconds([&] { team_.ForEach(parts, [&](int64_t, int) { flops = limits_.fma(rounds_); }); });
     return flops * static_cast<double>(parts) / seconds;
   }
 
@@ -110,16 +104,16 @@ class Bench {
                 static_cast<uint16_t*>(x_.data));
   }
 
-  // Seconds of one call with `rows` rows, fastest of a few.
-  double Seconds(int rows, int rounds) {
+  // Seconds of one call with `rows` rows.
+  double Call(int rows) {
     const std::vector<int32_t> tokens(rows), blocks = {1};
     const SequenceInput sequence{.num_tokens = rows, .tokens = tokens, .block_table = blocks};
     const auto step = backend_->Prepare({.sequences = {&sequence, 1}}, *pool_);
     CHECK_OK(step);
     double seconds = 0;
     CHECK_OK(backend_->Run(**step, [&](LayerOps& ops) {
-      seconds =
-          FastestOf(rounds, [&] { ops.Linear(x_.Rows(0, rows), *weight_, y_.Rows(0, rows)); });
+      const TensorView x = x_.Rows(0, rows), y = y_.Rows(0, rows);
+      seconds = Seconds([&] { ops.Linear(x, *weight_, y); });
       return absl::OkStatus();
     }));
     CHECK_OK(backend_->Collect(**step));
@@ -136,14 +130,17 @@ class Bench {
 void Main(const std::string& isa_name, int threads, int64_t in, int64_t out) {
   const auto isa = cpu::ChooseIsa(isa_name);
   CHECK_OK(isa);
+  const bool slow = *isa == cpu::Isa::kScalar;
+  const int rounds = slow ? 2 : 15;
   Machine machine(*isa, threads);
   Bench bench({.threads = threads, .isa = isa_name}, in, out);
-  std::printf("bf16 linear %ld -> %ld (%.0f MB), %s, %d threads; limits measured beside each row\n",
+  std::printf("bf16 linear %ld -> %ld (%.0f MB), %s, %d threads, best of %d\n",
               in,
               out,
               in * out * 2e-6,
               IsaName(*isa),
-              threads);
+              threads,
+              rounds);
   std::printf("%5s %10s %8s %8s %7s %9s %9s %7s\n",
               "rows",
               "us",
@@ -153,10 +150,13 @@ void Main(const std::string& isa_name, int threads, int64_t in, int64_t out) {
               "GFLOP/s",
               "of fma",
               "share");
-  const bool slow = *isa == cpu::Isa::kScalar;
   for (int rows = 1; rows <= (slow ? 4 : kMaxRows); rows *= 2) {
-    const double read = machine.Read(), fma = machine.Fma();
-    const double seconds = bench.Seconds(rows, slow ? 1 : rows < 32 ? 15 : 5);
+    double read = 0, fma = 0, seconds = 1e30;
+    for (int round = 0; round < rounds; ++round) {
+      read = std::max(read, machine.Read());
+      fma = std::max(fma, machine.Fma());
+      seconds = std::min(seconds, bench.Call(rows));
+    }
     const double bytes = in * out * 2.0 / seconds, flops = 2.0 * rows * in * out / seconds;
     std::printf("%5d %10.1f %8.1f %8.1f %6.0f%% %9.1f %9.1f %6.0f%%\n",
                 rows,

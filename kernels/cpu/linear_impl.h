@@ -89,7 +89,7 @@ void LinearTile(const float* x,
   }
 }
 
-// Tiles over `rows` rows, of which at most R are done, and `panels` panels of a group.
+// Tiles over `rows` <= R rows and `panels` panels of a group.
 template <class S, class T, int R>
 void LinearTiles(const float* x,
                  int64_t x_stride,
@@ -225,8 +225,8 @@ void LinearGroup(const LinearArgs& args,
   const T* next_group = first + panels < args.panel_end ? w + panels * panel_stride : nullptr;
   const int64_t floats = static_cast<int64_t>(count) * kGroupCols;
   const int64_t slice_steps = weight.padded_in / kStep / weight.slices;
-  const bool one_tile = count <= S::kTileRows;
-  const int64_t run = one_tile ? slice_steps : kRunSteps;
+  const int tiles = (count + S::kTileRows - 1) / S::kTileRows;  // of about equal rows
+  const int64_t run = tiles == 1 ? slice_steps : kRunSteps;
   for (int64_t i = 0; i < floats; i += S::kLanes) S::Store(sum + i, S::Zero());
   for (int slice = 0; slice < weight.slices; ++slice) {
     for (int64_t done = 0; done < slice_steps; done += run) {
@@ -234,16 +234,17 @@ void LinearGroup(const LinearArgs& args,
       const int64_t k = (slice * slice_steps + done) * kStep;
       const int64_t next_k = k + steps * kStep;
       const T* next = next_k < weight.padded_in ? w + next_k * kPanel : next_group;
-      if (one_tile) next = count > 2 ? w + (k + kAheadSteps * kStep) * kPanel : nullptr;
-      for (int m = 0; m < count; m += S::kTileRows) {
+      if (tiles == 1) next = count > 2 ? w + (k + kAheadSteps * kStep) * kPanel : nullptr;
+      for (int tile = 0; tile < tiles; ++tile) {
+        const int m = count * tile / tiles;
         const Ahead<T> ahead = {next,
-                                Ahead<T>::kStepLines * m / count,
-                                Ahead<T>::kStepLines * (m + S::kTileRows) / count};
+                                Ahead<T>::kStepLines * tile / tiles,
+                                Ahead<T>::kStepLines * (tile + 1) / tiles};
         LinearTiles<S, T, S::kTileRows>(x + m * x_stride + k,
                                         x_stride,
                                         w + k * kPanel,
                                         panel_stride,
-                                        count - m,
+                                        count * (tile + 1) / tiles - m,
                                         panels,
                                         steps,
                                         sum + m * kGroupCols,
