@@ -10,136 +10,116 @@
 namespace pagoda::cpu {
 
 inline constexpr int kGroupCols = kLinearGroup * kPanel;
-// How far a lone tile of three rows or more fetches its own weights ahead; with fewer rows the
-// hardware's prefetcher keeps up better alone.
-inline constexpr int kAheadSteps = 8;
-inline constexpr int kRunSteps = 16;  // 512 k: a group's run of bf16 weights is 64 KiB
+inline constexpr int kPairs = kStep / 2;  // cells of a step
+inline constexpr int kRunSteps = 4;       // 128 k: a group's run of bf16 weights is 16 KiB
+inline constexpr int kAheadSteps = 4;     // how far a lone tile fetches its own weights ahead
 
-// One step's even (Parity 0) or odd chains: R rows of x times N native vectors of columns.
-template <class S, class T, int Parity, int R, int N>
-[[gnu::always_inline]] inline void Chains(const float* x,
-                                          int64_t x_stride,
-                                          const T* w,
-                                          int64_t panel_stride,
-                                          typename S::V (&chain)[R][N]) {
+// A tile's share of the work: `steps` steps of some rows and panels.
+template <class T>
+struct Tile {
+  const float* x;  // widened, at the first row and k
+  int64_t x_stride;
+  const T* w;  // at the first panel and k
+  int64_t panel_stride;
+  int64_t steps;
+  float* sum;  // rows of kGroupCols
+  // Weights that a later tile wants, laid out as w: while it works on a step, the tile fetches
+  // cells [ahead_begin, ahead_end) of that step of each panel. Null: none.
+  const T* ahead;
+  int ahead_begin, ahead_end;
+
+  Tile Panel(int p) const {
+    Tile tile = *this;
+    tile.w += p * panel_stride;
+    if (ahead != nullptr) tile.ahead += p * panel_stride;
+    tile.sum += p * kPanel;
+    return tile;
+  }
+};
+
+// The even chains, the odd chains or both of step `step`: R rows of x times N native vectors.
+template <class S, class T, int R, int N, bool kEven, bool kOdd>
+[[gnu::always_inline]] inline void Chains(const Tile<T>& tile,
+                                          int64_t step,
+                                          typename S::V (&even)[R][N],
+                                          typename S::V (&odd)[R][N]) {
+  using V = typename S::V;
   constexpr int kVectors = kPanel / S::kWidth;  // per panel
+  const float* x = tile.x + step * kStep;
+  const int64_t at = step * kStep * kPanel;
 #pragma GCC unroll 16
   for (int m = 0; m < R; ++m) {
 #pragma GCC unroll 16
-    for (int j = 0; j < N; ++j) chain[m][j] = S::VZero();
+    for (int j = 0; j < N; ++j) {
+      if (kEven) even[m][j] = S::VZero();
+      if (kOdd) odd[m][j] = S::VZero();
+    }
   }
 #pragma GCC unroll 4
-  for (int pair = 0; pair < kStep / 2; ++pair) {
-    typename S::V b[N];
+  for (int pair = 0; pair < kPairs; ++pair) {
+    V e[N], o[N];
 #pragma GCC unroll 16
     for (int j = 0; j < N; ++j) {
-      const T* cell = w + j / kVectors * panel_stride + pair * 2 * kPanel;
+      const int64_t cell = at + j / kVectors * tile.panel_stride + pair * 2 * kPanel;
       const int lane = j % kVectors * S::kWidth;
-      b[j] = Parity == 0 ? S::VEven(cell, lane) : S::VOdd(cell, lane);
+      if (kEven) e[j] = S::VEven(tile.w + cell, lane);
+      if (kOdd) o[j] = S::VOdd(tile.w + cell, lane);
+      if (kEven && lane == 0 && pair >= tile.ahead_begin && pair < tile.ahead_end) {
+        for (size_t i = 0; i < sizeof(T) / 2; ++i) {
+          __builtin_prefetch(tile.ahead + cell + i * kPanel, 0, 2);
+        }
+      }
     }
 #pragma GCC unroll 16
     for (int m = 0; m < R; ++m) {
-      const typename S::V a = S::VSet1(x[m * x_stride + 2 * pair + Parity]);
+      const float* a = x + m * tile.x_stride + 2 * pair;
 #pragma GCC unroll 16
-      for (int j = 0; j < N; ++j) chain[m][j] = S::VFma(a, b[j], chain[m][j]);
+      for (int j = 0; j < N; ++j) {
+        if (kEven) even[m][j] = S::VFma(S::VSet1(a[0]), e[j], even[m][j]);
+        if (kOdd) odd[m][j] = S::VFma(S::VSet1(a[1]), o[j], odd[m][j]);
+      }
     }
   }
 }
 
-// Weights that a later run will want: of every step, cache lines [begin, end) of each panel.
-template <class T>
-struct Ahead {
-  static constexpr int kStepLines = kStep * kPanel * sizeof(T) / 64;
-
-  const T* weights;  // as LinearTile's w; null: none
-  int begin, end;
-};
-
-// sum[m][j] gains `steps` steps, one after the other. Even and odd chains take turns in the
-// registers, so R * N of them and a few are all it needs.
+// sum[m][j] gains the tile's steps, one after the other. Where both chains fit in the registers
+// they run together, which reads a weight once; else they take turns, which allows twice the rows.
 template <class S, class T, int R, int N>
-void LinearTile(const float* x,
-                int64_t x_stride,
-                const T* w,
-                int64_t panel_stride,
-                int64_t steps,
-                float* sum,
-                Ahead<T> ahead) {
+void RunTile(const Tile<T>& tile) {
   using V = typename S::V;
-  for (int64_t step = 0; step < steps; ++step, x += kStep, w += kStep * kPanel) {
-    if (ahead.weights != nullptr) {
-      for (int p = 0; p < N * S::kWidth; p += kPanel) {
-        const T* from = ahead.weights + p / kPanel * panel_stride + step * kStep * kPanel;
-        for (int line = ahead.begin; line < ahead.end; ++line) {
-          __builtin_prefetch(from + line * (64 / sizeof(T)), 0, 2);
-        }
-      }
-    }
+  for (int64_t step = 0; step < tile.steps; ++step) {
     V even[R][N], odd[R][N];
-    Chains<S, T, 0, R, N>(x, x_stride, w, panel_stride, even);
-    Chains<S, T, 1, R, N>(x, x_stride, w, panel_stride, odd);
+    if constexpr (2 * R * N <= S::kJointChains) {
+      Chains<S, T, R, N, true, true>(tile, step, even, odd);
+    } else {
+      Chains<S, T, R, N, true, false>(tile, step, even, odd);
+      Chains<S, T, R, N, false, true>(tile, step, even, odd);
+    }
 #pragma GCC unroll 16
     for (int m = 0; m < R; ++m) {
 #pragma GCC unroll 16
       for (int j = 0; j < N; ++j) {
-        float* s = sum + m * kGroupCols + j * S::kWidth;
+        float* s = tile.sum + m * kGroupCols + j * S::kWidth;
         S::VStore(s, S::VAdd(S::VLoad(s), S::VAdd(even[m][j], odd[m][j])));
       }
     }
   }
 }
 
-// Tiles over `rows` <= R rows and `panels` panels of a group.
+// A tile of `rows` <= R rows and `panels` panels of a group.
 template <class S, class T, int R>
-void LinearTiles(const float* x,
-                 int64_t x_stride,
-                 const T* w,
-                 int64_t panel_stride,
-                 int rows,
-                 int panels,
-                 int64_t steps,
-                 float* sum,
-                 Ahead<T> ahead) {
+void RunTiles(const Tile<T>& tile, int rows, int panels) {
   if constexpr (R > 1) {
-    if (rows < R) {
-      return LinearTiles<S, T, R - 1>(x,
-                                      x_stride,
-                                      w,
-                                      panel_stride,
-                                      rows,
-                                      panels,
-                                      steps,
-                                      sum,
-                                      ahead);
-    }
+    if (rows < R) return RunTiles<S, T, R - 1>(tile, rows, panels);
   }
   constexpr int kVectors = kPanel / S::kWidth;  // per panel
-  constexpr int kTilePanels = S::kTileVectors / kVectors;
-  const auto from = [&](int p) {
-    Ahead<T> tile = ahead;
-    if (tile.weights != nullptr) tile.weights += p * panel_stride;
-    return tile;
-  };
+  constexpr int kTilePanels = S::TileVectors(R) / kVectors;
   int p = 0;
   for (; p + kTilePanels <= panels; p += kTilePanels) {
-    LinearTile<S, T, R, S::kTileVectors>(x,
-                                         x_stride,
-                                         w + p * panel_stride,
-                                         panel_stride,
-                                         steps,
-                                         sum + p * kPanel,
-                                         from(p));
+    RunTile<S, T, R, S::TileVectors(R)>(tile.Panel(p));
   }
   if constexpr (kTilePanels > 1) {
-    for (; p < panels; ++p) {
-      LinearTile<S, T, R, kVectors>(x,
-                                    x_stride,
-                                    w + p * panel_stride,
-                                    panel_stride,
-                                    steps,
-                                    sum + p * kPanel,
-                                    from(p));
-    }
+    for (; p < panels; ++p) RunTile<S, T, R, kVectors>(tile.Panel(p));
   }
 }
 
@@ -234,21 +214,21 @@ void LinearGroup(const LinearArgs& args,
       const int64_t k = (slice * slice_steps + done) * kStep;
       const int64_t next_k = k + steps * kStep;
       const T* next = next_k < weight.padded_in ? w + next_k * kPanel : next_group;
-      if (tiles == 1) next = count > 2 ? w + (k + kAheadSteps * kStep) * kPanel : nullptr;
+      if (tiles == 1) next = w + (k + kAheadSteps * kStep) * kPanel;
       for (int tile = 0; tile < tiles; ++tile) {
         const int m = count * tile / tiles;
-        const Ahead<T> ahead = {next,
-                                Ahead<T>::kStepLines * tile / tiles,
-                                Ahead<T>::kStepLines * (tile + 1) / tiles};
-        LinearTiles<S, T, S::kTileRows>(x + m * x_stride + k,
-                                        x_stride,
-                                        w + k * kPanel,
-                                        panel_stride,
-                                        count * (tile + 1) / tiles - m,
-                                        panels,
-                                        steps,
-                                        sum + m * kGroupCols,
-                                        ahead);
+        const int fetched = next == nullptr ? 0 : kPairs;
+        RunTiles<S, T, S::kTileRows>({.x = x + m * x_stride + k,
+                                      .x_stride = x_stride,
+                                      .w = w + k * kPanel,
+                                      .panel_stride = panel_stride,
+                                      .steps = steps,
+                                      .sum = sum + m * kGroupCols,
+                                      .ahead = next,
+                                      .ahead_begin = fetched * tile / tiles,
+                                      .ahead_end = fetched * (tile + 1) / tiles},
+                                     count * (tile + 1) / tiles - m,
+                                     panels);
       }
     }
     AddSlice<S>(slice, weight.slices, floats, sum, sum + kLinearRows * kGroupCols);

@@ -109,7 +109,8 @@ struct SimdAvx2 {
   using V = __m256;
   static constexpr int kWidth = 8;
   static constexpr int kTileRows = 6;
-  static constexpr int kTileVectors = 2;
+  static constexpr int TileVectors(int rows) { return rows <= 2 ? 4 : 2; }
+  static constexpr int kJointChains = 8;
   static V VZero() { return _mm256_setzero_ps(); }
   static V VLoad(const float* p) { return _mm256_loadu_ps(p); }
   static void VStore(float* p, V a) { _mm256_storeu_ps(p, a); }

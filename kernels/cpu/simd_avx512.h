@@ -77,8 +77,9 @@ struct SimdAvx512 {
 
   using V = F;
   static constexpr int kWidth = 16;
-  static constexpr int kTileRows = 6;
-  static constexpr int kTileVectors = 2;
+  static constexpr int kTileRows = 8;
+  static constexpr int TileVectors(int) { return 2; }
+  static constexpr int kJointChains = 16;
   static V VZero() { return Zero(); }
   static V VLoad(const float* p) { return Load(p); }
   static void VStore(float* p, V a) { Store(p, a); }

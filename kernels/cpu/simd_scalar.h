@@ -137,9 +137,10 @@ struct SimdScalar {
 
   using V = F;
   static constexpr int kWidth = 16;
-  // Registers of a linear tile: rows x native vectors.
+  // The linear tile: most rows, native vectors at so many rows, chains that the registers hold.
   static constexpr int kTileRows = 1;
-  static constexpr int kTileVectors = 1;
+  static constexpr int TileVectors(int) { return 1; }
+  static constexpr int kJointChains = 2;
   static V VZero() { return Zero(); }
   static V VLoad(const float* p) { return Load(p); }
   static void VStore(float* p, V a) { Store(p, a); }

@@ -167,7 +167,7 @@ TEST_P(LinearTest, MoreRowsThanOneBlockHaveTheContractsBits) {
 }
 
 TEST_P(LinearTest, RunsOfStepsLeaveTheSumsAlone) {
-  // Seven rows or more are taken in runs of 512 k, fewer at one go.
+  // Rows of more than one tile are taken in runs of 128 k, fewer at one go.
   const Weights weights = Column(1120, 33);
   const Matrix x = reference::Random(14, 1120, dtype_, 4);
   ExpectContract(weights, x, Multiply(kernel_, weights.packed->packed(), x));
