@@ -118,6 +118,13 @@ int Serve::workers_started() {
 std::string Serve::Wait() {
   CHECK(WaitGone(child_->pid())) << log();
   std::string end = child_->Wait();
+  {
+    // What it wrote last may still be in the pipe; a process that it left holds the pipe open.
+    const absl::Time deadline = absl::Now() + absl::Seconds(5);
+    MutexLock lock(&mutex_);
+    while (!ended_ && changed_.WaitUntil(&mutex_, deadline)) {
+    }
+  }
   if (!Marked(mark_).empty()) absl::StrAppend(&end, ", leaving processes");
   return end;
 }
