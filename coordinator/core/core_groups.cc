@@ -59,11 +59,7 @@ void Core::Impl::On(StepDone& event) {
 void Core::Impl::Opened(Group* group) {
   ++epochs_;
   for (Sequence* sequence : group->scheduler.Misfits()) {
-    Finish(sequence,
-           absl::InternalError(absl::StrCat("the group came back with a KV pool of ",
-                                            group->capacity.num_blocks,
-                                            " blocks, too small for this request")),
-           FinishReason::kNone);
+    Finish(sequence, PoolTooSmall(group->capacity.num_blocks), FinishReason::kNone);
   }
 }
 

@@ -64,6 +64,7 @@ class Core::Impl {
   bool Lives(const Sequence* sequence) const;
   absl::Status Refusal(const RequestSpec& spec) const;
   void Accepted(Sequence* sequence);
+  static absl::Status PoolTooSmall(uint32_t blocks);
   void EndByClient(RequestId id);
   void Finish(Sequence* sequence, absl::Status status, FinishReason reason);
   void Write(Record kind, RequestId id);

@@ -75,16 +75,30 @@ void Core::Impl::On(Submit& event) {
 }
 
 void Core::Impl::Accepted(Sequence* sequence) {
-  --accepting_;
   std::vector<GroupLoad> loads;
+  uint32_t most_blocks = 0;
   for (const auto& [id, group] : groups_) {
+    most_blocks = std::max(most_blocks, group.capacity.num_blocks);
+    // A pool may have shrunk since the request was submitted.
+    if (!group.scheduler.Fits(sequence->max_kv_tokens)) continue;
     loads.push_back({.group = id,
                      .open = group.epoch.state() == GroupEpoch::State::kOpen,
                      .sequences = group.scheduler.waiting() + group.scheduler.running()});
   }
+  actions_->push_back(Emit{.id = sequence->spec.id, .published = 0});
+  if (loads.empty()) {
+    Finish(sequence, PoolTooSmall(most_blocks), FinishReason::kNone);
+    return;
+  }
+  --accepting_;
   sequence->group = Route(loads);
   groups_.at(sequence->group).scheduler.Enqueue(sequence);
-  actions_->push_back(Emit{.id = sequence->spec.id, .published = 0});
+}
+
+absl::Status Core::Impl::PoolTooSmall(uint32_t blocks) {
+  return absl::InternalError(absl::StrCat("the group came back with a KV pool of ",
+                                          blocks,
+                                          " blocks, too small for this request"));
 }
 
 void Core::Impl::EndByClient(RequestId id) {

@@ -1,6 +1,8 @@
 #include "tests/sim/sim_worker.h"
 
+#include <algorithm>
 #include <string>
+#include <utility>
 
 #include "common/check.h"
 #include "common/hash.h"
@@ -20,20 +22,32 @@ uint64_t Kv(int32_t token, uint32_t position) {
   return Mix(static_cast<uint64_t>(token) + 1, position);
 }
 
-int32_t Draw(uint64_t attention, uint64_t seed, int32_t vocab_size) {
-  return static_cast<int32_t>(Mix(attention, seed) % static_cast<uint64_t>(vocab_size));
-}
-
 }  // namespace
 
-int32_t NextToken(const std::vector<int32_t>& tokens, uint64_t seed, int32_t vocab_size) {
-  uint64_t attention = 0;
-  for (uint32_t i = 0; i < tokens.size(); ++i) attention = Mix(attention, Kv(tokens[i], i));
-  return Draw(attention, seed, vocab_size);
+Model HashModel(int32_t vocab_size) {
+  return [vocab_size](const Drawing& drawing) -> std::optional<int32_t> {
+    return static_cast<int32_t>(Mix(drawing.attention, drawing.seed) %
+                                static_cast<uint64_t>(vocab_size));
+  };
 }
 
-SimWorker::SimWorker(core::Epoch epoch, const core::GroupCapacity& capacity, int32_t vocab_size)
-    : epoch_(epoch), capacity_(capacity), vocab_size_(vocab_size) {
+std::optional<int32_t> NextToken(const Model& model,
+                                 const std::vector<int32_t>& tokens,
+                                 uint64_t seed,
+                                 uint32_t generated) {
+  uint64_t attention = 0;
+  for (uint32_t i = 0; i < tokens.size(); ++i) attention = Mix(attention, Kv(tokens[i], i));
+  return model({attention, seed, generated});
+}
+
+core::TokenLogprobs LogprobsOf(int32_t token) {
+  return {.logprob = -0.5f * static_cast<float>(token),
+          .rank = static_cast<uint32_t>(token) + 1,
+          .top = {{token, 0}}};
+}
+
+SimWorker::SimWorker(core::Epoch epoch, const core::GroupCapacity& capacity, Model model)
+    : epoch_(epoch), capacity_(capacity), model_(std::move(model)) {
   const size_t slots = size_t{capacity.num_blocks + 1} * capacity.block_size;
   for (size_t i = 0; i < slots; ++i) slots_.push_back(Mix(i, 0xbad));
 }
@@ -75,7 +89,9 @@ void SimWorker::Bind(const core::StepPlan& plan, const core::PlanOp& op) {
   Lane lane;
   lane.history.assign(plan.tokens.begin() + bind.tokens_begin,
                       plan.tokens.begin() + bind.tokens_begin + bind.tokens_count);
+  lane.prompt_tokens = bind.prompt_tokens;
   lane.seed = bind.sampling.seed;
+  lane.logprobs = bind.sampling.logprobs >= 0;
   CHECK(!lane.history.empty());
   CHECK_LE(bind.prompt_tokens, lane.history.size());
   CHECK_LE(lane.history.size(), capacity_.max_model_len);
@@ -123,12 +139,24 @@ void SimWorker::Row(int32_t lane_id, Lane* lane, uint32_t tokens, core::StepDone
     *Slot(*lane, lane->length) = Kv(lane->history[lane->length], lane->length);
     ++lane->length;
   }
-  if (lane->length < lane->history.size()) return;
+  if (lane->length == lane->history.size()) DrawToken(lane_id, lane, done);
+}
+
+void SimWorker::DrawToken(int32_t lane_id, Lane* lane, core::StepDone* done) {
   uint64_t attention = 0;
   for (uint32_t i = 0; i < lane->length; ++i) attention = Mix(attention, *Slot(*lane, i));
-  const int32_t token = Draw(attention, lane->seed, vocab_size_);
-  lane->history.push_back(token);
-  done->tokens.push_back(token);
+  const std::optional<int32_t> token =
+      model_({attention, lane->seed, lane->length - lane->prompt_tokens});
+  if (!token.has_value()) done->failures.push_back({lane_id, "the row's logits are not numbers"});
+  lane->history.push_back(token.value_or(0));
+  done->tokens.push_back(token.value_or(0));
+  const bool any_logprobs = std::any_of(lanes_.begin(), lanes_.end(), [](const auto& entry) {
+    return entry.second.logprobs;
+  });
+  if (any_logprobs) {
+    done->logprobs.push_back(lane->logprobs ? LogprobsOf(token.value_or(0))
+                                            : core::TokenLogprobs());
+  }
 }
 
 uint64_t SimWorker::Digest() const {

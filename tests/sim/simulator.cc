@@ -72,6 +72,7 @@ class Simulation {
   void CheckAtRest();
 
   const Scenario scenario_;
+  const Model model_;
   Random random_;
   core::Core core_;
   absl::Time now_ = absl::FromUnixSeconds(1767225600);  // long after the core's own start
@@ -100,6 +101,7 @@ class Simulation {
 
 Simulation::Simulation(const Scenario& scenario)
     : scenario_(scenario),
+      model_(HashModel(static_cast<int32_t>(scenario.vocab_size))),
       random_(scenario.seed),
       core_({.depth = scenario.depth,
              .step_timeout = kStepTimeout,
@@ -130,7 +132,8 @@ std::vector<int32_t> Simulation::Expect(const core::RequestSpec& spec, Client* c
   std::vector<int32_t> tokens = spec.prompt;
   std::vector<int32_t> output;
   while (output.size() < spec.max_tokens) {
-    const int32_t token = NextToken(tokens, spec.sampling.seed, scenario_.vocab_size);
+    const int32_t token =
+        *NextToken(model_, tokens, spec.sampling.seed, static_cast<uint32_t>(output.size()));
     tokens.push_back(token);
     output.push_back(token);
     if (output.size() == client->stop_after ||
@@ -309,7 +312,7 @@ void Simulation::On(const core::OpenEpoch& action) {
   if (action.epoch.value() <= epoch_.value()) Fail("epochs must rise");
   epoch_ = action.epoch;
   ++report_.epochs;
-  worker_ = std::make_unique<SimWorker>(epoch_, action.capacity, scenario_.vocab_size);
+  worker_ = std::make_unique<SimWorker>(epoch_, action.capacity, model_);
   Answer({.group = kGroup, .epoch = epoch_, .step = core::Step(0)});
 }
 

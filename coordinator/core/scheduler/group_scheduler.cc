@@ -125,7 +125,8 @@ void GroupScheduler::Reclaim(SentPlan* sent) {
 
 bool GroupScheduler::ContinueRunning(SentPlan* sent) {
   const uint64_t preemptions = counts_.preemptions;
-  for (size_t i = 0; i < running_.size(); ++i) {
+  size_t i = 0;
+  while (i < running_.size()) {
     Sequence* sequence = running_[i];
     // Every later sequence keeps at least one token of the budget, so a long prefill stops nobody's
     // decode.
@@ -134,9 +135,10 @@ bool GroupScheduler::ContinueRunning(SentPlan* sent) {
     const uint32_t tokens = std::min(sequence->runnable(), budget);
     if (!BlockManager::GrowInPlace(&sequence->table, sequence->planned + tokens) &&
         !GrowOrPreempt(i, tokens, sent)) {
-      break;
+      continue;  // it gave way itself; the next one has its place now
     }
     AddRow(sequence, tokens, sent);
+    ++i;
   }
   return counts_.preemptions != preemptions;
 }
