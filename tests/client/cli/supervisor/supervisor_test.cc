@@ -24,7 +24,7 @@ constexpr char kServes[] = "echo coordinator $$; echo ready 4711 >&3; exec sleep
 // Answers SIGTERM by finishing what it has.
 constexpr char kDrains[] =
     "trap 'echo drained >$dir/drained; exit 0' TERM\n"
-    "echo coordinator $$; echo ready 4711 >&3; while :; do read -r -t 0.05 <><(:); done";
+    "echo coordinator $$; echo ready 4711 >&3; while :; do sleep 0.05; done";
 
 TEST(Supervisor, ServesUntilToldToStopAndLeavesNoProcess) {
   FakePrograms programs;
@@ -172,7 +172,7 @@ TEST(Supervisor, ASuspectWorkerIsKilledEvenWhenStopped) {
   programs.Worker("echo ready >&3; echo worker $$; exec sleep 1000");
   programs.Coordinator(
       "echo ready 1 >&3; trap 'echo suspect a step took too long >&3' USR1\n"
-      "echo coordinator $$; while :; do read -r -t 0.05 <><(:); done");
+      "echo coordinator $$; while :; do sleep 0.05; done");
   RunningSupervisor running(programs);
   const std::string first = running.WaitForLine("worker ");
   const std::string coordinator = running.WaitForLine("coordinator ");
@@ -187,7 +187,7 @@ TEST(Supervisor, ASecondStopEndsAtOnce) {
   programs.Worker(kStays);
   programs.Coordinator(
       "trap 'echo busy' TERM; echo coordinator $$; echo ready 1 >&3\n"
-      "while :; do read -r -t 0.05 <><(:); done");
+      "while :; do sleep 0.05; done");
   RunningSupervisor running(programs);
   const std::string coordinator = running.WaitForLine("coordinator ");
   running->Stop();
@@ -201,7 +201,7 @@ TEST(Supervisor, ASecondStopEndsAtOnce) {
 TEST(Supervisor, WithoutDrainOneStopIsEnough) {
   FakePrograms programs;
   programs.Worker(kStays);
-  programs.Coordinator("trap '' TERM; echo ready 1 >&3; while :; do read -r -t 0.05 <><(:); done");
+  programs.Coordinator("trap '' TERM; echo ready 1 >&3; while :; do sleep 0.05; done");
   RunningSupervisor running(programs, /*drain=*/false);
   ASSERT_TRUE(running->WaitUntilServing().ok());
   running->Stop();
