@@ -141,15 +141,7 @@ void Main(const std::string& isa_name, int threads, int64_t in, int64_t out) {
               IsaName(*isa),
               threads,
               rounds);
-  std::printf("%5s %10s %8s %8s %7s %9s %9s %7s\n",
-              "rows",
-              "us",
-              "GB/s",
-              "of read",
-              "share",
-              "GFLOP/s",
-              "of fma",
-              "share");
+  std::printf(" rows         us     GB/s  of read   share   GFLOP/s    of fma   share\n");
   for (int rows = 1; rows <= (slow ? 4 : kMaxRows); rows *= 2) {
     double read = 0, fma = 0, seconds = 1e30;
     for (int round = 0; round < rounds; ++round) {
