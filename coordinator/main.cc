@@ -35,7 +35,8 @@ FlagSet MakeFlagSet(Flags* flags) {
   set.Add({.name = "worker",
            .group = "Group",
            .target = &flags->worker,
-           .help = "gRPC address of the worker: host:port or unix:/path."});
+           .help = "gRPC address of the worker: host:port or unix:/path; without it, the one that "
+                   "announces itself (pagoda-worker --connect)."});
   set.Add(
       {.name = "status-fd",
        .group = "Operation",
@@ -68,16 +69,15 @@ int Main(int argc, char** argv) {
   FlagSet set = MakeFlagSet(&flags);
   if (absl::Status status = set.Parse({argv + 1, argv + argc}); !status.ok()) return Usage(status);
   if (flags.help) {
-    std::printf("Usage: pagoda-coordinator MODEL --worker ADDRESS [flags]\n\n%s",
-                set.Help().c_str());
+    std::printf("Usage: pagoda-coordinator MODEL [flags]\n\n%s", set.Help().c_str());
     return 0;
   }
   if (flags.version) {
     std::printf("pagoda-coordinator %s\n", kVersion);
     return 0;
   }
-  if (set.positional().size() != 1 || flags.worker.empty()) {
-    return Usage(absl::InvalidArgumentError("needs one MODEL directory and --worker ADDRESS"));
+  if (set.positional().size() != 1) {
+    return Usage(absl::InvalidArgumentError("needs one MODEL directory"));
   }
   ApplyLogFlags(flags.server, "coordinator");
   const sigset_t signals = BlockSignals();

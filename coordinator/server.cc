@@ -25,6 +25,7 @@
 #include "coordinator/engine/output_stage.h"
 #include "coordinator/text/tokenizer.h"
 #include "coordinator/transport/grpc_group.h"
+#include "coordinator/transport/registry_service.h"
 
 namespace pagoda {
 namespace {
@@ -83,7 +84,11 @@ class Coordinator {
         acceptor_(tokenizer_.get(), &engine_, &outputs_),
         outputs_(std::clamp(CpuLimit() / 2, 1, 4)),
         engine_(ToCoreOptions(options.flags), RealClock(), &outputs_),
-        prompts_(std::clamp(CpuLimit() / 2, 1, 4), kMaxWaitingPrompts) {
+        prompts_(std::clamp(CpuLimit() / 2, 1, 4), kMaxWaitingPrompts),
+        registry_([this](std::string address) { group_->Announced(std::move(address)); }) {
+    auto group = MakeGroup();
+    group_ = group.get();
+    engine_.AddGroup(kGroup, std::move(group));
     outputs_.set_sink([this](core::Event event) { engine_.Post(std::move(event)); });
   }
 
@@ -95,7 +100,7 @@ class Coordinator {
   absl::Status Serve(const sigset_t& signals);
 
  private:
-  std::unique_ptr<GroupLink> MakeGroup();
+  std::unique_ptr<GrpcGroup> MakeGroup();
   void Report(absl::string_view line) const;
   // True when a signal came within `timeout`.
   bool WaitForSignal(const sigset_t& signals, absl::Duration timeout) const;
@@ -113,6 +118,8 @@ class Coordinator {
   OutputStage outputs_;
   Engine engine_;
   WorkPool prompts_;
+  GrpcGroup* group_;  // the engine's
+  RegistryService registry_;
   bool announced_ = false;  // engine thread
   core::CoreStats last_stats_;
   absl::Time last_status_ = absl::Now();
@@ -125,7 +132,7 @@ void Coordinator::Report(absl::string_view line) const {
   [[maybe_unused]] const ssize_t written = write(options_.status_fd, text.data(), text.size());
 }
 
-std::unique_ptr<GroupLink> Coordinator::MakeGroup() {
+std::unique_ptr<GrpcGroup> Coordinator::MakeGroup() {
   GrpcGroupOptions group;
   group.group = kGroup;
   group.address = options_.worker;
@@ -197,8 +204,9 @@ absl::Status Coordinator::Serve(const sigset_t& signals) {
                    InferenceServer::Listen(options_.flags.host,
                                            static_cast<uint16_t>(options_.flags.grpc_port),
                                            &acceptor_,
-                                           &prompts_));
-  engine_.AddGroup(kGroup, MakeGroup());
+                                           &prompts_,
+                                           &registry_));
+  log::Info("listening", {{"host", options_.flags.host}, {"grpc_port", server_->port()}});
   engine_.SetReadyCallback([this](bool ready) { ReadyChanged(ready); });
   engine_.Start();
   while (!WaitForSignal(signals, kStatusInterval)) LogStatus();

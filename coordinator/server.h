@@ -14,7 +14,7 @@ namespace pagoda {
 struct CoordinatorOptions {
   ServerFlags flags;
   std::string model;   // directory
-  std::string worker;  // gRPC address
+  std::string worker;  // gRPC address; empty: of the worker that announces itself
   // Where reports for the supervisor go, a line each: "ready PORT" once a group is open and clients
   // are served, "suspect REASON" when a worker should be killed. -1: nowhere.
   int status_fd = -1;

@@ -73,7 +73,10 @@ core::StepDone FromProto(core::GroupId group, const v1::StepResult& from) {
 }  // namespace
 
 GrpcGroup::GrpcGroup(GrpcGroupOptions options, EventSink sink)
-    : options_(std::move(options)), sink_(std::move(sink)), thread_([this] { Run(); }) {}
+    : options_(std::move(options)),
+      sink_(std::move(sink)),
+      address_(options_.address),
+      thread_([this] { Run(); }) {}
 
 GrpcGroup::~GrpcGroup() {
   {
@@ -89,6 +92,13 @@ GrpcGroup::~GrpcGroup() {
 bool GrpcGroup::stopping() {
   MutexLock lock(&mutex_);
   return stopping_;
+}
+
+void GrpcGroup::Announced(std::string address) {
+  log::Info("worker announced", {{"address", address}});
+  MutexLock lock(&mutex_);
+  address_ = std::move(address);
+  changed_.SignalAll();
 }
 
 // Engine thread.
@@ -128,7 +138,7 @@ void GrpcGroup::Run() {
       options_.hopeless(status);
       return;
     }
-    log::Warning("worker lost", {{"address", options_.address}, {"reason", status.ToString()}});
+    log::Warning("worker lost", {{"reason", status.ToString()}});
     WaitBeforeRetry();
   }
 }
@@ -184,16 +194,28 @@ absl::Status GrpcGroup::Meet(const v1::ModelInfo& model, const v1::ProfileRespon
 }
 
 absl::Status GrpcGroup::Dial() {
-  channel_ = MakeChannel(options_.address);
+  std::string address;
+  {
+    MutexLock lock(&mutex_);
+    while (address_.empty() && !stopping_) changed_.Wait(&mutex_);
+    address = address_;
+  }
+  channel_ = MakeChannel(address);
   stub_ = v1::Worker::NewStub(channel_);
   absl::Time next_message = absl::Now() + absl::Seconds(10);
   while (!channel_->WaitForConnected(std::chrono::system_clock::now() + kDialSlice)) {
     if (stopping()) return absl::CancelledError("the server stops");
+    if (Moved(address)) return absl::UnavailableError("the worker announced another address");
     if (absl::Now() < next_message) continue;
-    log::Info("waiting for the worker", {{"address", options_.address}});
+    log::Info("waiting for the worker", {{"address", address}});
     next_message = absl::Now() + absl::Seconds(10);
   }
   return absl::OkStatus();
+}
+
+bool GrpcGroup::Moved(const std::string& address) {
+  MutexLock lock(&mutex_);
+  return address_ != address;
 }
 
 // A blocking call that the engine thread or the destructor can cancel while it runs.

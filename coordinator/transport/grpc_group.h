@@ -30,7 +30,7 @@ namespace pagoda {
 
 struct GrpcGroupOptions {
   core::GroupId group;
-  std::string address;      // gRPC target of the worker
+  std::string address;      // gRPC target of the worker; empty: it will be Announced
   std::string model;        // directory
   std::string dtype;        // as in LoadModelRequest
   std::string load_format;  // as in LoadModelRequest
@@ -49,6 +49,9 @@ class GrpcGroup final : public GroupLink {
   GrpcGroup(GrpcGroupOptions options, EventSink sink);
   ~GrpcGroup() override;
 
+  // Any thread. Where the worker is from the next dialling on.
+  void Announced(std::string address);
+
   void OpenEpoch(const core::OpenEpoch& open) override;
   void SendPlan(const core::StepPlan& plan) override;
   void Drop(const core::Drop& drop) override;
@@ -65,6 +68,7 @@ class GrpcGroup final : public GroupLink {
   // One incarnation: from dialling until its stream is over. An error says why it ended.
   absl::Status RunOnce();
   absl::Status Dial();
+  bool Moved(const std::string& address);
   absl::Status LoadModel(v1::ModelInfo* model);
   absl::StatusOr<v1::ProfileResponse> Profile();
   absl::Status Meet(const v1::ModelInfo& model, const v1::ProfileResponse& profile);
@@ -89,6 +93,7 @@ class GrpcGroup final : public GroupLink {
   Mutex mutex_;
   CondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::string address_ ABSL_GUARDED_BY(mutex_);                  // empty: not announced yet
   grpc::ClientContext* call_ ABSL_GUARDED_BY(mutex_) = nullptr;  // the blocking call at hand
   std::optional<core::OpenEpoch> wanted_ ABSL_GUARDED_BY(mutex_);
   // The epoch that this incarnation was told to open; 0 before that.

@@ -112,7 +112,7 @@ class Server final : public InferenceServer {
     server_->Wait();
   }
 
-  absl::Status Start(const std::string& host, uint16_t port) {
+  absl::Status Start(const std::string& host, uint16_t port, grpc::Service* more) {
     const bool ipv6 = host.find(':') != std::string::npos;
     const std::string address = absl::StrCat(ipv6 ? "[" : "", host, ipv6 ? "]:" : ":", port);
     grpc::ServerBuilder builder;
@@ -120,6 +120,7 @@ class Server final : public InferenceServer {
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port_);
     builder.RegisterService(&service_);
+    if (more != nullptr) builder.RegisterService(more);
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port_ == 0) {
       return absl::UnavailableError(
@@ -145,11 +146,12 @@ class Server final : public InferenceServer {
 absl::StatusOr<std::unique_ptr<InferenceServer>> InferenceServer::Listen(const std::string& host,
                                                                          uint16_t port,
                                                                          Acceptor* acceptor,
-                                                                         WorkPool* pool) {
+                                                                         WorkPool* pool,
+                                                                         grpc::Service* more) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   auto server = std::make_unique<Server>(acceptor, pool);
-  if (absl::Status status = server->Start(host, port); !status.ok()) return status;
+  if (absl::Status status = server->Start(host, port, more); !status.ok()) return status;
   server->SetServing(false);
   return server;
 }

@@ -9,16 +9,21 @@
 #include "coordinator/api/acceptor.h"
 #include "coordinator/api/work_pool.h"
 
+namespace grpc {
+class Service;
+}
+
 namespace pagoda {
 
 class InferenceServer {
  public:
-  // Listens on host:port; port 0 takes a free one. `acceptor` and `pool` outlive the server.
-  // UNAVAILABLE when the address cannot be had.
+  // Listens on host:port; port 0 takes a free one. All outlive the server; `more` is a further
+  // service on the same port. UNAVAILABLE when the address cannot be had.
   static absl::StatusOr<std::unique_ptr<InferenceServer>> Listen(const std::string& host,
                                                                  uint16_t port,
                                                                  Acceptor* acceptor,
-                                                                 WorkPool* pool);
+                                                                 WorkPool* pool,
+                                                                 grpc::Service* more = nullptr);
   virtual ~InferenceServer() = default;
 
   // Ends open calls and waits for that; the engine must still run. Once, before the end.
