@@ -63,7 +63,7 @@ std::vector<BadRequest> BadPrompts() {
   };
 }
 
-std::vector<BadRequest> BadSampling() {
+std::vector<BadRequest> BadTemperatures() {
   const auto bad = [](const std::string& name, auto set, const std::string& message) {
     return BadRequest{name, With(set), kInvalid, message};
   };
@@ -85,6 +85,14 @@ std::vector<BadRequest> BadSampling() {
           "negative temperature",
           [](auto& r) { r.temperature = -1.0f; },
           temperature),
+  };
+}
+
+std::vector<BadRequest> BadSampling() {
+  const auto bad = [](const std::string& name, auto set, const std::string& message) {
+    return BadRequest{name, With(set), kInvalid, message};
+  };
+  return {
       bad(
           "top_p 0",
           [](auto& r) { r.top_p = 0.0f; },
@@ -120,6 +128,34 @@ std::vector<BadRequest> BadSampling() {
   };
 }
 
+std::vector<BadRequest> BadStops() {
+  const auto bad = [](const std::string& name, auto set, const std::string& message) {
+    return BadRequest{name, With(set), kInvalid, message};
+  };
+  return {
+      bad(
+          "unknown stop id",
+          [](auto& r) { r.stop_token_ids = {2048}; },
+          "vocabulary has 2048"),
+      bad(
+          "129 stop ids",
+          [](auto& r) { r.stop_token_ids.resize(129); },
+          "the limit is 128"),
+      bad(
+          "17 stops",
+          [](auto& r) { r.stop = std::vector<std::string>(17, "a"); },
+          "16"),
+      bad(
+          "long stop",
+          [](auto& r) { r.stop = {std::string(1025, 'a')}; },
+          "1024"),
+      bad(
+          "empty stop",
+          [](auto& r) { r.stop = {""}; },
+          "stop"),
+  };
+}
+
 std::vector<BadRequest> BadEnds() {
   const auto bad = [](const std::string& name, auto set, const std::string& message) {
     return BadRequest{name, With(set), kInvalid, message};
@@ -145,26 +181,6 @@ std::vector<BadRequest> BadEnds() {
             r.max_tokens = 100;
           },
           "1024"),
-      bad(
-          "unknown stop id",
-          [](auto& r) { r.stop_token_ids = {2048}; },
-          "vocabulary has 2048"),
-      bad(
-          "129 stop ids",
-          [](auto& r) { r.stop_token_ids.resize(129); },
-          "the limit is 128"),
-      bad(
-          "17 stops",
-          [](auto& r) { r.stop = std::vector<std::string>(17, "a"); },
-          "16"),
-      bad(
-          "long stop",
-          [](auto& r) { r.stop = {std::string(1025, 'a')}; },
-          "1024"),
-      bad(
-          "empty stop",
-          [](auto& r) { r.stop = {""}; },
-          "stop"),
       bad(
           "n 0",
           [](auto& r) { r.n = 0; },
@@ -192,7 +208,8 @@ class BadInputTest : public ::testing::Test {
 
 TEST_F(BadInputTest, EachBadRequestIsRefusedWithItsLimit) {
   ASSERT_TRUE(first_.ok()) << first_.status();
-  for (const auto& requests : {BadPrompts(), BadSampling(), BadEnds()}) {
+  for (const auto& requests :
+       {BadPrompts(), BadTemperatures(), BadSampling(), BadStops(), BadEnds()}) {
     for (const BadRequest& bad : requests) {
       SCOPED_TRACE(bad.name);
       const absl::Status status = client_->Generate(bad.request).status();
