@@ -56,7 +56,7 @@ class Machine {
 
   // Operations per second, all threads.
   double Fma() {
-    const int64_t parts = 8 * team_.size();
+    const int64_t parts = int64_t{8} * team_.size();
     std::atomic<double> flops{0};
     const double seconds =
         Seconds([&] { team_.ForEach(parts, [&](int64_t, int) { flops = limits_.fma(rounds_); }); });

@@ -66,6 +66,7 @@ std::string ChoiceObject(size_t index, const Completion::Choice& choice, bool wi
 
 std::string CompletionJson(const Completion& completion, bool with_logprobs) {
   std::vector<std::string> choices;
+  choices.reserve(completion.choices.size());
   for (const Completion::Choice& choice : completion.choices) {
     choices.push_back(ChoiceObject(choices.size(), choice, with_logprobs));
   }

@@ -26,10 +26,9 @@ OutputStage::~OutputStage() {
   for (auto& thread : threads_) thread->thread.join();
 }
 
-void OutputStage::Add(std::shared_ptr<RequestOutput> output) {
+void OutputStage::Add(const std::shared_ptr<RequestOutput>& output) {
   MutexLock lock(&mutex_);
-  const core::RequestId id = output->id();
-  CHECK(outputs_.emplace(id, std::move(output)).second);
+  CHECK(outputs_.emplace(output->id(), output).second);
 }
 
 std::shared_ptr<RequestOutput> OutputStage::Find(core::RequestId id, bool remove) {

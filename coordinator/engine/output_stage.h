@@ -29,7 +29,7 @@ class OutputStage final : public OutputSink {
 
   // Any thread, before the request is submitted. The stage shares the output with the client, who
   // may leave first.
-  void Add(std::shared_ptr<RequestOutput> output);
+  void Add(const std::shared_ptr<RequestOutput>& output);
 
   void Published(const core::Emit& emit) override;
   void Ended(const core::End& end) override;

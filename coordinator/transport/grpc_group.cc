@@ -298,7 +298,7 @@ absl::Status GrpcGroup::Configure(const core::OpenEpoch& open) {
 
 absl::Status GrpcGroup::ServeEpoch(const core::OpenEpoch& open) {
   StepStream::Callbacks callbacks;
-  callbacks.answered = [this](v1::StepResult result) {
+  callbacks.answered = [this](const v1::StepResult& result) {
     if (result.step() > 0) {
       MutexLock lock(&mutex_);
       progress_ = true;

@@ -77,8 +77,7 @@ absl::Status StepStream::Check(const v1::StepResult& result) {
 void StepStream::OnReadDone(bool ok) {
   absl::Status status = ok ? Check(result_) : absl::OkStatus();
   if (ok && status.ok()) {
-    callbacks_.answered(std::move(result_));
-    result_.Clear();
+    callbacks_.answered(result_);
     StartRead(&result_);
     return;
   }

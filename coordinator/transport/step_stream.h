@@ -24,7 +24,7 @@ class StepStream final : public grpc::ClientBidiReactor<v1::StepMessage, v1::Ste
  public:
   struct Callbacks {
     // From a gRPC thread, one at a time, in step order.
-    std::function<void(v1::StepResult result)> answered;
+    std::function<void(const v1::StepResult& result)> answered;
     // Last call, from a gRPC thread: why the stream is over. The stream may be deleted after it
     // returned.
     std::function<void(absl::Status status)> ended;

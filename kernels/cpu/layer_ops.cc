@@ -12,7 +12,7 @@ namespace {
 
 // Below this many elements (or multiply-adds) the caller is done before a helper would have begun.
 constexpr int64_t kSmallRows = 8192;
-constexpr int64_t kSmallLinear = 64 * 1024;
+constexpr int64_t kSmallLinear = int64_t{64} * 1024;
 
 template <class To, class From>
 const To& Own(const From& object) {
@@ -62,7 +62,7 @@ void StoreKv(const KvPlace& place,
   rope.heads = 1;
   for (int head = 0; head < layout.num_kv_heads; ++head) {
     std::byte* tile = place.k + head * place.head_bytes;
-    rope.in = k + head * layout.head_dim;
+    rope.in = k + int64_t{head} * layout.head_dim;
     kernels.rope(rope);
     StoreKToken(reinterpret_cast<T*>(tile),
                 place.slot,
@@ -71,7 +71,7 @@ void StoreKv(const KvPlace& place,
                 layout.block_size);
     RopeArgs round = rope;
     round.pairs = 0;
-    round.in = v + head * layout.head_dim;
+    round.in = v + int64_t{head} * layout.head_dim;
     kernels.rope(round);
     StoreVToken(reinterpret_cast<T*>(tile + place.v_bytes), place.slot, rounded, layout.head_dim);
   }

@@ -50,7 +50,7 @@ struct LinearArgs {
 // A thread's scratch: widened rows of x, and sums and partial sums of one group of panels.
 constexpr size_t LinearScratchFloats(int64_t padded_in) {
   return static_cast<size_t>(kLinearRows) *
-         (padded_in + kLinearRowPadding + (1 + kLinearPartials) * kLinearGroup * kPanel);
+         (padded_in + kLinearRowPadding + int64_t{1 + kLinearPartials} * kLinearGroup * kPanel);
 }
 
 // REQUIRES: denormals flushed on this thread.

@@ -168,7 +168,7 @@ void FinishRow(const LinearArgs& args, int64_t row, int64_t first, int panels, c
   using F = typename S::F;
   const PackedLinear& weight = *args.weight;
   const auto value = [&](int p) -> F {
-    const F v = S::Load(sum + p * kPanel);
+    const F v = S::Load(sum + int64_t{p} * kPanel);
     if (weight.bias == nullptr) return v;
     return S::Add(v, S::Load(weight.bias + (first + p) * kPanel));
   };
@@ -214,7 +214,7 @@ void LinearGroup(const LinearArgs& args,
       const int64_t k = (slice * slice_steps + done) * kStep;
       const int64_t next_k = k + steps * kStep;
       const T* next = next_k < weight.padded_in ? w + next_k * kPanel : next_group;
-      if (tiles == 1) next = w + (k + kAheadSteps * kStep) * kPanel;
+      if (tiles == 1) next = w + (k + int64_t{kAheadSteps} * kStep) * kPanel;
       for (int tile = 0; tile < tiles; ++tile) {
         const int m = count * tile / tiles;
         const int fetched = next == nullptr ? 0 : kPairs;
@@ -223,7 +223,7 @@ void LinearGroup(const LinearArgs& args,
                                       .w = w + k * kPanel,
                                       .panel_stride = panel_stride,
                                       .steps = steps,
-                                      .sum = sum + m * kGroupCols,
+                                      .sum = sum + int64_t{m} * kGroupCols,
                                       .ahead = next,
                                       .ahead_begin = fetched * tile / tiles,
                                       .ahead_end = fetched * (tile + 1) / tiles},
@@ -231,10 +231,10 @@ void LinearGroup(const LinearArgs& args,
                                      panels);
       }
     }
-    AddSlice<S>(slice, weight.slices, floats, sum, sum + kLinearRows * kGroupCols);
+    AddSlice<S>(slice, weight.slices, floats, sum, sum + int64_t{kLinearRows} * kGroupCols);
   }
   for (int m = 0; m < count; ++m) {
-    FinishRow<S, T>(args, row + m, first, panels, sum + m * kGroupCols);
+    FinishRow<S, T>(args, row + m, first, panels, sum + int64_t{m} * kGroupCols);
   }
 }
 

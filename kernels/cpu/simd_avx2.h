@@ -129,7 +129,7 @@ struct SimdAvx2 {
 
  private:
   static __m256i Cell(const uint16_t* cell, int lane) {
-    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(cell + 2 * lane));
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(cell + int64_t{2} * lane));
   }
   static __m256 Widen(const uint16_t* p) {
     const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));

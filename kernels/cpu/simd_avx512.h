@@ -87,11 +87,12 @@ struct SimdAvx512 {
   static V VAdd(V a, V b) { return Add(a, b); }
   static V VFma(V a, V b, V c) { return Fma(a, b, c); }
   static V VEven(const uint16_t* cell, int lane) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(cell + 2 * lane), 16));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(cell + int64_t{2} * lane), 16));
   }
   static V VOdd(const uint16_t* cell, int lane) {
     const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000));
-    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(cell + 2 * lane), high));
+    return _mm512_castsi512_ps(
+        _mm512_and_si512(_mm512_loadu_si512(cell + int64_t{2} * lane), high));
   }
   static V VEven(const float* cell, int lane) { return Load(cell + lane); }
   static V VOdd(const float* cell, int lane) { return Load(cell + kLanes + lane); }

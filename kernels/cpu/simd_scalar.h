@@ -104,7 +104,7 @@ struct SimdScalar {
   }
   // 32 values as 16 pairs: even[i] = p[2i], odd[i] = p[2i + 1].
   static void LoadPairs(const uint16_t* p, F* even, F* odd) {
-    *even = Map([&](int i) { return Bf16ToF32(p[2 * i]); });
+    *even = Map([&](int i) { return Bf16ToF32(p[int64_t{2} * i]); });
     *odd = Map([&](int i) { return Bf16ToF32(p[2 * i + 1]); });
   }
   // The f32 form of such a cell is [2][16].
@@ -149,7 +149,7 @@ struct SimdScalar {
   static V VFma(V a, V b, V c) { return Fma(a, b, c); }
   // kWidth lanes from lane `lane` on of a cell of 16 pairs: the even or the odd elements.
   static V VEven(const uint16_t* cell, int lane) {
-    return Map([&](int i) { return Bf16ToF32(cell[2 * (lane + i)]); });
+    return Map([&](int i) { return Bf16ToF32(cell[int64_t{2} * (lane + i)]); });
   }
   static V VOdd(const uint16_t* cell, int lane) {
     return Map([&](int i) { return Bf16ToF32(cell[2 * (lane + i) + 1]); });

@@ -48,7 +48,8 @@ class ThreadTeam {
   template <class Fn>
   void Split(int64_t count, const Fn& fn) {
     if (count <= 0) return;
-    const int64_t parts = size_ == 1 ? 1 : std::min<int64_t>(count, kPartsPerThread * size_);
+    const int64_t parts =
+        size_ == 1 ? 1 : std::min<int64_t>(count, int64_t{kPartsPerThread} * size_);
     ForEach(parts, [&](int64_t part, int thread) {
       fn(count * part / parts, count * (part + 1) / parts, thread);
     });
