@@ -4,8 +4,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <queue>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -14,6 +12,7 @@
 #include "common/hash.h"
 #include "common/random.h"
 #include "coordinator/core/core.h"
+#include "tests/sim/agenda.h"
 #include "tests/sim/sim_worker.h"
 
 namespace pagoda::sim {
@@ -41,9 +40,8 @@ class Simulation {
   Report Run();
 
  private:
-  void At(absl::Time time, std::function<void()> what);
   void After(absl::Duration delay, std::function<void()> what) {
-    At(now_ + delay, std::move(what));
+    agenda_.At(now_ + delay, std::move(what));
   }
   absl::Duration Delay(int64_t max_us) {
     return absl::Microseconds(1 + static_cast<int64_t>(random_.Below(max_us)));
@@ -76,16 +74,7 @@ class Simulation {
   Random random_;
   core::Core core_;
   absl::Time now_ = absl::FromUnixSeconds(1767225600);  // long after the core's own start
-  uint64_t order_ = 0;
-  struct Later {
-    absl::Time time;
-    uint64_t order;
-    std::function<void()> what;
-    bool operator<(const Later& other) const {
-      return std::tie(other.time, other.order) < std::tie(time, order);
-    }
-  };
-  std::priority_queue<Later> agenda_;
+  Agenda agenda_;
   bool tick_pending_ = false;
   std::map<core::RequestId, Client> clients_;
   std::unique_ptr<SimWorker> worker_;
@@ -110,10 +99,6 @@ Simulation::Simulation(const Scenario& scenario)
              .max_queued_requests = 40,
              .digest_interval = 3}) {}
 
-void Simulation::At(absl::Time time, std::function<void()> what) {
-  agenda_.push({time, ++order_, std::move(what)});
-}
-
 void Simulation::Fail(const std::string& what) {
   if (report_.error.empty()) report_.error = what;
 }
@@ -124,7 +109,7 @@ void Simulation::PlanArrivals() {
   absl::Time time = now_;
   for (uint64_t i = 1; i <= scenario_.requests; ++i) {
     if (random_.Bernoulli(0.3)) time += Delay(5000);  // else part of a burst
-    At(time, [this, i] { SubmitRequest(i); });
+    agenda_.At(time, [this, i] { SubmitRequest(i); });
   }
 }
 
@@ -343,7 +328,7 @@ void Simulation::Answer(core::StepDone done) {
     return;
   }
   worker_free_ = std::max(worker_free_, now_) + Delay(random_.Bernoulli(0.05) ? 50000 : 300);
-  At(worker_free_, [this, done = std::move(done)] {
+  agenda_.At(worker_free_, [this, done = std::move(done)] {
     // The stream of a worker that died is broken: what it had not delivered is lost, or late.
     const bool gone = done.epoch != epoch_ || worker_ == nullptr;
     if (gone && random_.Bernoulli(0.5)) return;
@@ -391,14 +376,12 @@ Report Simulation::Run() {
   while (report_.error.empty() && now_ < give_up) {
     const absl::Time next_deadline = core_.NextDeadline();
     if (agenda_.empty() && next_deadline == absl::InfiniteFuture()) break;
-    if (agenda_.empty() || next_deadline < agenda_.top().time) {
+    if (agenda_.empty() || next_deadline < agenda_.next_time()) {
       now_ = std::max(now_, next_deadline);
       TickSoon();
     }
-    const Later next = agenda_.top();
-    agenda_.pop();
-    now_ = std::max(now_, next.time);
-    next.what();
+    now_ = std::max(now_, agenda_.next_time());
+    agenda_.Take()();
   }
   if (report_.error.empty()) CheckAtRest();
   report_.trace_hash = trace_.value();
