@@ -32,6 +32,7 @@ int Doctor(const std::vector<std::string>& args) {
   argv.insert(argv.begin(), absl::StrCat(ProgramsDirectory(), "/pagoda-worker"));
   argv.push_back(absl::StrCat("--probe=", absl::StrJoin(flags.positional(), "")));
   std::vector<char*> pointers;
+  pointers.reserve(argv.size() + 1);
   for (std::string& argument : argv) pointers.push_back(argument.data());
   pointers.push_back(nullptr);
   execv(pointers[0], pointers.data());

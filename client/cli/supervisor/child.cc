@@ -82,6 +82,7 @@ absl::StatusOr<std::unique_ptr<Child>> Child::Start(const std::vector<std::strin
   ASSIGN_OR_RETURN(const Fd child_output, Above(output.write.get()));
   ASSIGN_OR_RETURN(const Fd child_status, Above(status.write.get()));
   std::vector<char*> arguments;
+  arguments.reserve(argv.size() + 1);
   for (const std::string& argument : argv) {
     arguments.push_back(const_cast<char*>(argument.c_str()));
   }
