@@ -87,7 +87,7 @@ absl::Status Checkpoint::OpenIndexed(const std::string& directory, absl::string_
   for (const std::string& name : file_names) {
     RETURN_IF_ERROR(AddFile(absl::StrCat(directory, "/", name)));
   }
-  const absl::Status agrees = CompareWithIndex(*map, file_names);
+  absl::Status agrees = CompareWithIndex(*map, file_names);
   if (agrees.ok()) return agrees;
   return absl::Status(agrees.code(), absl::StrCat(directory, "/", agrees.message()));
 }
