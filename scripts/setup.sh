@@ -7,7 +7,7 @@ packages=(
   ca-certificates ccache clang-16 clang-format-16 clang-tidy-16 cmake g++ git libclang-rt-16-dev
   llvm-16 make ninja-build pkg-config python3
   # Libraries.
-  libabsl-dev libbenchmark-dev libgmock-dev libgrpc++-dev libgtest-dev libprotobuf-dev
+  libabsl-dev libbenchmark-dev libgloo-dev libgmock-dev libgrpc++-dev libgtest-dev libprotobuf-dev
   nlohmann-json3-dev protobuf-compiler protobuf-compiler-grpc
 )
 oldest_cargo=1.85
