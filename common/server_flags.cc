@@ -62,9 +62,33 @@ void AddKvCache(ServerFlags* flags, FlagSet* set) {
             .group = "KV cache",
             .target = ByteSize{&flags->kv_cache_memory_bytes},
             .help =
-                "Memory of the KV pool; by default half of what is left after the weights, and not "
-                "more than max-num-seqs x max-model-len tokens.",
+                "Memory of each rank's KV pool; by default half of what is left after the weights, "
+                "and not more than max-num-seqs x max-model-len tokens.",
             .default_text = "by memory"});
+}
+
+void AddParallelism(ServerFlags* flags, FlagSet* set) {
+  set->Add({.name = "tensor-parallel-size",
+            .group = "Parallelism",
+            .target = &flags->tensor_parallel_size,
+            .help = "Workers that divide the model: 1, 2, 4 or 8; any number gives the same bits.",
+            .unit = "ranks",
+            .min = 1,
+            .max = 8});
+}
+
+void AddComm(ServerFlags* flags, FlagSet* set) {
+  set->Add({.name = "comm-backend",
+            .group = "Parallelism",
+            .target = &flags->comm_backend,
+            .help = "How ranks meet: local (shared memory of one host), gloo (TCP, plain text), or "
+                    "auto, which is local where all ranks share a host.",
+            .choices = {"auto", "local", "gloo"}});
+  set->Add({.name = "comm-interface",
+            .group = "Parallelism",
+            .target = &flags->comm_interface,
+            .help = "Network interface, or one of its addresses, on which gloo listens.",
+            .placeholder = "NAME"});
 }
 
 void AddScheduling(ServerFlags* flags, FlagSet* set) {
@@ -104,6 +128,7 @@ void AddCoordinatorFlags(ServerFlags* flags, FlagSet* set) {
   AddEntrance(flags, set);
   AddModel(flags, set);
   AddKvCache(flags, set);
+  AddParallelism(flags, set);
   AddScheduling(flags, set);
   set->Add({.name = "drain-timeout",
             .group = "Operation",
@@ -120,10 +145,11 @@ void AddWorkerFlags(ServerFlags* flags, FlagSet* set) {
   set->Add({.name = "threads",
             .group = "Device",
             .target = &flags->threads,
-            .help = "Threads of a step; any number gives the same bits.",
-            .default_text = "the CPUs of the process",
+            .help = "Threads of a rank's step; any number gives the same bits.",
+            .default_text = "the CPUs of the process, divided among its ranks",
             .min = 0,
             .max = 1024});
+  AddComm(flags, set);
 }
 
 void AddLogFlags(ServerFlags* flags, FlagSet* set) {
@@ -143,6 +169,7 @@ std::vector<std::string> CoordinatorArguments(const ServerFlags& flags) {
           absl::StrCat("--max-model-len=", flags.max_model_len),
           absl::StrCat("--num-gpu-blocks-override=", flags.num_gpu_blocks_override),
           absl::StrCat("--kv-cache-memory-bytes=", flags.kv_cache_memory_bytes),
+          absl::StrCat("--tensor-parallel-size=", flags.tensor_parallel_size),
           absl::StrCat("--max-num-seqs=", flags.max_num_seqs),
           absl::StrCat("--max-num-batched-tokens=", flags.max_num_batched_tokens),
           absl::StrCat("--max-num-queued-reqs=", flags.max_num_queued_reqs),
@@ -155,6 +182,8 @@ std::vector<std::string> CoordinatorArguments(const ServerFlags& flags) {
 std::vector<std::string> WorkerArguments(const ServerFlags& flags) {
   return {absl::StrCat("--cpu-isa=", flags.cpu_isa),
           absl::StrCat("--threads=", flags.threads),
+          absl::StrCat("--comm-backend=", flags.comm_backend),
+          absl::StrCat("--comm-interface=", flags.comm_interface),
           absl::StrCat("--log-format=", flags.log_format)};
 }
 

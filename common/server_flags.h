@@ -23,6 +23,10 @@ struct ServerFlags {
   int64_t max_model_len = 0;            // 0: the model's
   int64_t num_gpu_blocks_override = 0;  // 0: by memory
   uint64_t kv_cache_memory_bytes = 0;   // 0: by memory
+  // Parallelism.
+  int64_t tensor_parallel_size = 1;  // ranks of the group
+  std::string comm_backend = "auto";
+  std::string comm_interface = "lo";
   // Scheduling.
   int64_t max_num_seqs = 256;
   int64_t max_num_batched_tokens = 2048;

@@ -22,7 +22,7 @@ namespace {
 
 struct Flags {
   ServerFlags server;
-  std::string worker;
+  std::vector<std::string> workers;
   int64_t status_fd = -1;
   bool help = false;
   bool version = false;
@@ -34,9 +34,10 @@ FlagSet MakeFlagSet(Flags* flags) {
   AddLogFlags(&flags->server, &set);
   set.Add({.name = "worker",
            .group = "Group",
-           .target = &flags->worker,
-           .help = "gRPC address of the worker: host:port or unix:/path; without it, the one that "
-                   "announces itself (pagoda-worker --connect)."});
+           .target = &flags->workers,
+           .help =
+               "gRPC address of a worker, host:port or unix:/path; once for each rank, from rank "
+               "0. The ranks without one announce themselves (pagoda-worker --connect)."});
   set.Add(
       {.name = "status-fd",
        .group = "Operation",
@@ -79,11 +80,16 @@ int Main(int argc, char** argv) {
   if (set.positional().size() != 1) {
     return Usage(absl::InvalidArgumentError("needs one MODEL directory"));
   }
+  if (flags.workers.size() > static_cast<size_t>(flags.server.tensor_parallel_size)) {
+    return Usage(absl::InvalidArgumentError(absl::StrCat(flags.workers.size(),
+                                                         " of --worker for --tensor-parallel-size ",
+                                                         flags.server.tensor_parallel_size)));
+  }
   ApplyLogFlags(flags.server, "coordinator");
   const sigset_t signals = BlockSignals();
   CoordinatorOptions options{.flags = flags.server,
                              .model = set.positional()[0],
-                             .worker = flags.worker,
+                             .workers = flags.workers,
                              .status_fd = static_cast<int>(flags.status_fd)};
   absl::Status status = RunCoordinator(options, signals);
   if (status.ok()) return 0;

@@ -57,17 +57,16 @@ std::string ModelName(const std::string& directory) {
   return path.filename().string();
 }
 
-ServedModel ToServedModel(const std::string& directory,
-                          const v1::ModelInfo& info,
-                          const core::GroupCapacity& capacity) {
+ServedModel ToServedModel(const std::string& directory, const GroupModel& loaded) {
+  const v1::ModelInfo& info = loaded.info;
   ServedModel model;
   model.name = ModelName(directory);
   model.architecture = info.architecture();
   model.dtype = info.dtype();
-  model.fingerprint = info.fingerprint();
+  model.fingerprint = loaded.fingerprint;
   model.vocab_size = info.vocab_size();
   model.eos_token_ids.assign(info.eos_token_ids().begin(), info.eos_token_ids().end());
-  model.capacity = capacity;
+  model.capacity = loaded.capacity;
   const v1::GenerationDefaults& defaults = info.defaults();
   if (defaults.has_temperature()) model.temperature = defaults.temperature();
   if (defaults.has_top_p()) model.top_p = defaults.top_p();
@@ -85,7 +84,7 @@ class Coordinator {
         outputs_(std::clamp(CpuLimit() / 2, 1, 4)),
         engine_(ToCoreOptions(options.flags), RealClock(), &outputs_),
         prompts_(std::clamp(CpuLimit() / 2, 1, 4), kMaxWaitingPrompts),
-        registry_([this](std::string address) { group_->Announced(std::move(address)); }) {
+        registry_([this](const v1::JoinRequest& request) { return group_->Announced(request); }) {
     auto group = MakeGroup();
     group_ = group.get();
     engine_.AddGroup(kGroup, std::move(group));
@@ -135,20 +134,23 @@ void Coordinator::Report(absl::string_view line) const {
 std::unique_ptr<GrpcGroup> Coordinator::MakeGroup() {
   GrpcGroupOptions group;
   group.group = kGroup;
-  group.address = options_.worker;
-  group.model = options_.model;
-  group.dtype = options_.flags.dtype;
-  group.load_format = options_.flags.load_format;
+  group.addresses = options_.workers;
+  group.addresses.resize(options_.flags.tensor_parallel_size);  // the rest announce themselves
+  group.source = {.model = options_.model,
+                  .dtype = options_.flags.dtype,
+                  .load_format = options_.flags.load_format};
   group.pool = ToPoolFlags(options_.flags);
-  group.loaded = [this](const v1::ModelInfo& info, const core::GroupCapacity& capacity) {
+  group.patience = options_.flags.step_timeout;
+  group.loaded = [this](const GroupModel& model) {
     log::Info("model loaded",
-              {{"architecture", info.architecture()},
-               {"dtype", info.dtype()},
-               {"weight_bytes", info.weight_bytes()},
-               {"kv_blocks", capacity.num_blocks},
-               {"block_size", capacity.block_size},
-               {"max_model_len", capacity.max_model_len}});
-    acceptor_.SetModel(ToServedModel(options_.model, info, capacity));
+              {{"architecture", model.info.architecture()},
+               {"dtype", model.info.dtype()},
+               {"ranks", options_.flags.tensor_parallel_size},
+               {"weight_bytes_of_a_rank", model.info.weight_bytes()},
+               {"kv_blocks", model.capacity.num_blocks},
+               {"block_size", model.capacity.block_size},
+               {"max_model_len", model.capacity.max_model_len}});
+    acceptor_.SetModel(ToServedModel(options_.model, model));
   };
   group.hopeless = [this](absl::Status status) {
     {
@@ -157,7 +159,9 @@ std::unique_ptr<GrpcGroup> Coordinator::MakeGroup() {
     }
     kill(getpid(), SIGTERM);  // wakes Serve
   };
-  group.suspect = [this](absl::string_view reason) { Report(absl::StrCat("suspect ", reason)); };
+  group.suspect = [this](uint32_t rank, absl::string_view reason) {
+    Report(absl::StrCat("suspect ", rank, " ", reason));
+  };
   return std::make_unique<GrpcGroup>(std::move(group),
                                      [this](core::Event event) { engine_.Post(std::move(event)); });
 }

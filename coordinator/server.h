@@ -5,6 +5,7 @@
 #include <signal.h>
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "common/server_flags.h"
@@ -13,10 +14,11 @@ namespace pagoda {
 
 struct CoordinatorOptions {
   ServerFlags flags;
-  std::string model;   // directory
-  std::string worker;  // gRPC address; empty: of the worker that announces itself
+  std::string model;  // directory
+  // gRPC addresses, by rank; the ranks beyond announce themselves. At most tensor_parallel_size.
+  std::vector<std::string> workers;
   // Where reports for the supervisor go, a line each: "ready PORT" once a group is open and clients
-  // are served, "suspect REASON" when a worker should be killed. -1: nowhere.
+  // are served, "suspect RANK REASON" when a worker should be killed. -1: nowhere.
   int status_fd = -1;
 };
 

@@ -14,13 +14,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "kernels/comm/rendezvous.h"
 #include "kernels/kv_layout.h"
 #include "kernels/step.h"
 #include "kernels/tensor.h"
 
 namespace pagoda {
-
-class Communicator;
 
 // How a linear is divided between the ranks of a group.
 enum class Partition : uint8_t {
@@ -40,6 +39,13 @@ struct LinearSpec {
   Partition partition = Partition::kColumn;
   Epilogue epilogue = Epilogue::kStore;
   int32_t tp_size = 1;  // ranks that divide the input; matters to kRow only
+};
+
+// A rank's rows of the embedding: tokens [first_token, first_token + rows of its table).
+struct EmbeddingSpec {
+  DType dtype = DType::kBf16;  // rows are rounded to it before they are widened to f32
+  int64_t first_token = 0;
+  int64_t vocab_size = 0;  // of the whole model
 };
 
 // Opaque, made by Backend::Pack*, used by LayerOps of the same backend.
@@ -112,7 +118,8 @@ class LayerOps {
  public:
   virtual ~LayerOps() = default;
 
-  // out f32 [rows, hidden] = the tokens' embeddings.
+  // out f32 [rows, hidden] = the embeddings of the tokens that this rank holds, and zeros for those
+  // of the others.
   virtual void Embed(const EmbeddingWeight& weight, TensorView out) = 0;
 
   // residual f32 [rows, hidden] += delta f32 (when given: data != nullptr), then
@@ -123,8 +130,12 @@ class LayerOps {
                        float epsilon,
                        TensorView out) = 0;
 
-  // x [rows, in] in the weight's dtype, out [rows, out]: f32, or x's dtype after kSiluMul.
+  // x [rows, in] in the weight's dtype, out [rows, out]: f32, or x's dtype after kSiluMul. Of a
+  // row-parallel weight that ranks divide, out is this rank's part of the sum, without the bias.
   virtual void Linear(TensorView x, const LinearWeight& weight, TensorView out) = 0;
+
+  // Adds the bias that Linear left out to the finished sum: out f32 [rows, out].
+  virtual void AddBias(const LinearWeight& weight, TensorView out) = 0;
 
   // qkv f32 [rows, (num_q_heads + 2 num_kv_heads) * head_dim]. Rotates q and k, rounds q, k, v to
   // the activation dtype, writes q to `q` [rows, num_q_heads * head_dim] and k, v of `layer` into
@@ -160,16 +171,18 @@ class Backend {
       absl::Span<const HostTensor> parts,
       absl::Span<const HostTensor> biases) = 0;
 
-  // `table` [vocabulary, hidden] may be read in place: it must outlive the weight. Rows are rounded
-  // to `dtype` before they are widened to f32.
-  virtual absl::StatusOr<std::unique_ptr<EmbeddingWeight>> PackEmbedding(const HostTensor& table,
-                                                                         DType dtype) = 0;
+  // `table` [tokens, hidden] may be read in place: it must outlive the weight.
+  virtual absl::StatusOr<std::unique_ptr<EmbeddingWeight>> PackEmbedding(
+      const EmbeddingSpec& spec,
+      const HostTensor& table) = 0;
   // `weight` [1, hidden], kept as f32.
   virtual absl::StatusOr<std::unique_ptr<NormWeight>> PackNorm(const HostTensor& weight) = 0;
   virtual absl::StatusOr<std::unique_ptr<RopeTable>> MakeRopeTable(const RopeSpec& spec) = 0;
   virtual absl::StatusOr<std::unique_ptr<KvPool>> MakeKvPool(const KvLayout& layout,
                                                              int32_t num_blocks) = 0;
-  virtual absl::StatusOr<std::unique_ptr<Communicator>> MakeCommunicator(int rank, int size) = 0;
+  // How this device meets those of the other ranks, in one epoch.
+  virtual absl::StatusOr<std::unique_ptr<Rendezvous>> OpenRendezvous(
+      const CommOptions& options) = 0;
 
   // Starts an epoch, after all weights are packed: lays out lanes and the kernels' own memory for
   // steps within `limits`. Activations, lane tokens and prepared steps of the epoch before are

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/flags.h"
 #include "common/limits.h"
@@ -36,24 +37,44 @@ struct Flags {
   ServerFlags server;
   std::string listen;
   std::string connect;
+  int64_t rank = 0;
+  int64_t group_size = 1;
   std::string probe;
   int64_t status_fd = -1;
   bool help = false;
   bool version = false;
 };
 
+void AddGroupFlags(Flags* flags, FlagSet* set) {
+  set->Add({.name = "listen",
+            .group = "Group",
+            .target = &flags->listen,
+            .help = "Where the coordinator dials: host:port or unix:/path.",
+            .placeholder = "ADDRESS"});
+  set->Add({.name = "connect",
+            .group = "Group",
+            .target = &flags->connect,
+            .help = "A coordinator to which the address of --listen is announced; in a "
+                    "LeaderWorkerSet its leader, LWS_LEADER_ADDRESS.",
+            .placeholder = "ADDRESS"});
+  set->Add({.name = "rank",
+            .group = "Group",
+            .target = &flags->rank,
+            .help = "With --connect: this worker's rank, below the group's size; in a "
+                    "LeaderWorkerSet LWS_WORKER_INDEX.",
+            .min = 0,
+            .max = 7});
+  set->Add({.name = "group-size",
+            .group = "Group",
+            .target = &flags->group_size,
+            .help = "With --connect: ranks of the group; in a LeaderWorkerSet LWS_GROUP_SIZE.",
+            .min = 1,
+            .max = 8});
+}
+
 FlagSet MakeFlagSet(Flags* flags) {
   FlagSet set;
-  set.Add({.name = "listen",
-           .group = "Group",
-           .target = &flags->listen,
-           .help = "Where the coordinator dials: host:port or unix:/path.",
-           .placeholder = "ADDRESS"});
-  set.Add({.name = "connect",
-           .group = "Group",
-           .target = &flags->connect,
-           .help = "A coordinator to which the address of --listen is announced.",
-           .placeholder = "ADDRESS"});
+  AddGroupFlags(flags, &set);
   AddWorkerFlags(&flags->server, &set);
   AddLogFlags(&flags->server, &set);
   set.Add({.name = "probe",
@@ -117,6 +138,8 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
   if (status_fd >= 0) RETURN_IF_ERROR(DieWithSupervisor(status_fd));
   WorkerService service({.cpu_isa = flags.server.cpu_isa,
                          .threads = static_cast<int>(flags.server.threads),
+                         .comm_backend = flags.server.comm_backend,
+                         .comm_interface = flags.server.comm_interface,
                          .ready = [status_fd] { Report(status_fd, "ready"); },
                          .stepped = [status_fd] { Report(status_fd, "step"); }});
   ASSIGN_OR_RETURN(const WorkerServer listening, Listen(flags.listen, &service));
@@ -128,7 +151,8 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
     v1::JoinRequest request;
     request.set_protocol_version(kWorkerProtocolVersion);
     request.set_address(listening.address);
-    request.set_size(1);
+    request.set_rank(static_cast<uint32_t>(flags.rank));
+    request.set_size(static_cast<uint32_t>(flags.group_size));
     announcer.emplace(flags.connect, request, kJoinTimeout, [&announced](absl::Status status) {
       announced = std::move(status);
       if (!announced.ok()) kill(getpid(), SIGTERM);
@@ -141,6 +165,26 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
   if (!service.Stop()) std::quick_exit(0);  // in the middle of a load, which nobody needs any more
   listening.server->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
   return announced;
+}
+
+// What a LeaderWorkerSet tells its pods, where no flag says otherwise.
+absl::Status TakeLwsEnvironment(const FlagSet& set, Flags* flags) {
+  const auto number = [&set](const char* flag, const char* name, int64_t* value) -> absl::Status {
+    const char* const text = std::getenv(name);
+    if (text == nullptr || set.IsSet(flag)) return absl::OkStatus();
+    if (absl::SimpleAtoi(text, value) && *value >= 0 && *value <= 8) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(name, " is \"", text, "\", expected 0 to 8"));
+  };
+  RETURN_IF_ERROR(number("rank", "LWS_WORKER_INDEX", &flags->rank));
+  RETURN_IF_ERROR(number("group-size", "LWS_GROUP_SIZE", &flags->group_size));
+  const char* const leader = std::getenv("LWS_LEADER_ADDRESS");
+  if (leader != nullptr && !set.IsSet("connect") && !flags->listen.empty() &&
+      flags->status_fd < 0) {
+    flags->connect = absl::StrCat(leader, ":", flags->server.grpc_port);
+  }
+  if (flags->rank < flags->group_size) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("rank ", flags->rank, " of a group of ", flags->group_size));
 }
 
 int Main(int argc, char** argv) {
@@ -160,6 +204,7 @@ int Main(int argc, char** argv) {
         absl::StrCat("takes flags alone, not \"", set.positional()[0], "\"")));
   }
   if (set.IsSet("probe")) return RunProbe(flags);
+  if (absl::Status status = TakeLwsEnvironment(set, &flags); !status.ok()) return Usage(status);
   if (flags.listen.empty()) {
     return Usage(absl::InvalidArgumentError("needs --listen ADDRESS, or --probe MODEL"));
   }

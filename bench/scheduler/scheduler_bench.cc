@@ -167,8 +167,9 @@ void Bench::Step(Measured* measured) {
   core_.Apply(std::move(answer), &actions_);
   core_.Apply(core::Tick{now_}, &actions_);
   const auto applied = Clock::now();
-  const core::StepPlan& plan = *std::get<core::SendPlan>(actions_.back()).plan;
-  const size_t bytes = encoder_.Encode(plan).size();
+  const core::SendPlan& send = std::get<core::SendPlan>(actions_.back());
+  const core::StepPlan& plan = *send.plan;
+  const size_t bytes = encoder_.Encode(plan, send.timeout).size();
   const auto encoded = Clock::now();
   const Allocations after = CountAllocations();
 

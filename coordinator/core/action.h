@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "coordinator/core/event.h"
 #include "coordinator/core/request/ids.h"
 #include "coordinator/core/request/request.h"
@@ -18,6 +19,7 @@ namespace pagoda::core {
 struct SendPlan {
   GroupId group;
   const StepPlan* plan = nullptr;
+  absl::Duration timeout;  // how long its ranks may wait for each other
 };
 
 // Write a record to the journal; its durability comes back as JournalDurable{position}.

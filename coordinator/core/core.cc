@@ -32,10 +32,9 @@ void Core::Impl::Plan(GroupId id, Group* group) {
     const absl::Duration floor =
         group->cost.calibrated() ? options_.step_timeout
                                  : std::max(options_.step_timeout, options_.uncalibrated_timeout);
-    group->epoch.Sent(sent->plan.step,
-                      now_,
-                      std::max(floor, 10 * group->cost.Predict(sent->tokens)));
-    actions_->push_back(SendPlan{.group = id, .plan = &sent->plan});
+    const absl::Duration timeout = std::max(floor, 10 * group->cost.Predict(sent->tokens));
+    group->epoch.Sent(sent->plan.step, now_, timeout);
+    actions_->push_back(SendPlan{.group = id, .plan = &sent->plan, .timeout = timeout});
   }
 }
 

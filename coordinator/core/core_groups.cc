@@ -1,5 +1,6 @@
 // Groups: joining, epochs, answers.
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -20,7 +21,7 @@ void Core::Impl::On(GroupJoined& event) {
   group.capacity = capacity;
   group.scheduler.Reset(capacity);
   group.planned_steps = 0;
-  group.epoch.Begin(event.last_epoch, options_.open_timeout);
+  group.epoch.Begin(event.last_epoch, event.ranks, options_.open_timeout);
   actions_->push_back(
       OpenEpoch{.group = event.group, .epoch = group.epoch.epoch(), .capacity = capacity});
 }
@@ -33,6 +34,7 @@ void Core::Impl::On(GroupLost& event) {
 
 void Core::Impl::Lose(Group* group) {
   group->epoch.Finish();
+  group->answers.clear();
   group->scheduler.Reset(group->capacity);
 }
 
@@ -47,13 +49,24 @@ void Core::Impl::On(StepDone& event) {
   if (it == groups_.end() || it->second.epoch.epoch() != event.epoch) return;
   Group& group = it->second;
   if (group.epoch.state() == GroupEpoch::State::kAbsent) return;
-  absl::Status status = group.epoch.Answered(event.step);
-  if (status.ok() && event.step == Step(0)) {
-    Opened(&group);
-  } else if (status.ok()) {
-    status = TakeAnswer(&group, &event);
+  const absl::Status status = TakeAnswers(&group, &event);
+  if (!status.ok()) Fail(it->first, &group, std::string(status.message()));
+}
+
+absl::Status Core::Impl::TakeAnswers(Group* group, StepDone* event) {
+  absl::Status status = group->epoch.Answered(event->rank, event->step, event->table_digest);
+  if (!status.ok()) return status;
+  if (event->rank == 0) group->answers.push_back(std::move(*event));
+  while (const std::optional<Step> step = group->epoch.TakeComplete()) {
+    if (*step == Step(0)) {
+      Opened(group);
+    } else {
+      status = TakeAnswer(group, &group->answers.front());
+      if (!status.ok()) return status;
+    }
+    group->answers.erase(group->answers.begin());
   }
-  if (!status.ok()) Fail(event.group, &group, std::string(status.message()));
+  return absl::OkStatus();
 }
 
 void Core::Impl::Opened(Group* group) {

@@ -45,7 +45,8 @@ class Core::Impl {
     GroupEpoch epoch;
     GroupScheduler scheduler;
     CostModel cost;
-    uint64_t planned_steps = 0;  // of this epoch
+    uint64_t planned_steps = 0;     // of this epoch
+    std::vector<StepDone> answers;  // of rank 0, to steps that other ranks have not answered
   };
   using Record = Append::Kind;
 
@@ -70,6 +71,8 @@ class Core::Impl {
   void Write(Record kind, RequestId id);
 
   void Lose(Group* group);
+  // Books a rank's answer and does what follows from every step that is complete with it.
+  absl::Status TakeAnswers(Group* group, StepDone* event);
   void Fail(GroupId id, Group* group, std::string reason);
   void Opened(Group* group);
   absl::Status TakeAnswer(Group* group, StepDone* event);

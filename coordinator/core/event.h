@@ -30,6 +30,7 @@ struct Detach {
 // All ranks of a group have loaded the model and wait for an epoch.
 struct GroupJoined {
   GroupId group;
+  uint32_t ranks = 1;
   GroupCapacity capacity;
   Epoch last_epoch;  // the highest that its ranks have served; 0: none
 };
@@ -46,12 +47,14 @@ struct RowFailure {
   std::string message;
 };
 
-// The group answered a step; step 0 answers OpenEpoch.
+// A rank answered a step; step 0 answers OpenEpoch. A step is done when all ranks have.
 struct StepDone {
   GroupId group;
+  uint32_t rank = 0;
   Epoch epoch;
   Step step;
-  uint64_t table_digest = 0;            // when the plan asked for it
+  uint64_t table_digest = 0;  // when the plan asked for it; equal on all ranks
+  // Of rank 0 alone:
   std::vector<int32_t> tokens;          // drawn tokens, by ascending lane
   std::vector<TokenLogprobs> logprobs;  // empty, or one per token
   std::vector<RowFailure> failures;

@@ -76,16 +76,15 @@ void Engine::Apply(core::Event event) {
 }
 
 void Engine::Perform(const core::Action& action) {
-  std::visit(
-      Overloaded{
-          [this](const core::SendPlan& send) { links_.at(send.group)->SendPlan(*send.plan); },
-          [this](const core::Append& append) { journal_written_ = append.position; },
-          [this](const core::Emit& emit) { outputs_->Published(emit); },
-          [this](const core::End& end) { outputs_->Ended(end); },
-          [this](const core::OpenEpoch& open) { links_.at(open.group)->OpenEpoch(open); },
-          [this](const core::Drop& drop) { links_.at(drop.group)->Drop(drop); },
-      },
-      action);
+  std::visit(Overloaded{
+                 [this](const core::SendPlan& send) { links_.at(send.group)->SendPlan(send); },
+                 [this](const core::Append& append) { journal_written_ = append.position; },
+                 [this](const core::Emit& emit) { outputs_->Published(emit); },
+                 [this](const core::End& end) { outputs_->Ended(end); },
+                 [this](const core::OpenEpoch& open) { links_.at(open.group)->OpenEpoch(open); },
+                 [this](const core::Drop& drop) { links_.at(drop.group)->Drop(drop); },
+             },
+             action);
 }
 
 void Engine::Publish(uint64_t applied) {

@@ -25,10 +25,9 @@ class GroupLink {
   virtual void OpenEpoch(const core::OpenEpoch& open) = 0;
 
   // Sends a plan to every rank. Without effect when that epoch is over.
-  virtual void SendPlan(const core::StepPlan& plan) = 0;
+  virtual void SendPlan(const core::SendPlan& send) = 0;
 
-  // The core gave the epoch up: close it, and have workers that may hang killed. The link starts
-  // over.
+  // The core gave the epoch up: close it, and have workers that hang killed. The link starts over.
   virtual void Drop(const core::Drop& drop) = 0;
 };
 

@@ -1,22 +1,16 @@
 #include "coordinator/transport/grpc_group.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/status.h"
-#include "coordinator/transport/protocol.h"
-#include "coordinator/transport/rpc_status.h"
 
 namespace pagoda {
 namespace {
 
-constexpr auto kDialSlice = std::chrono::milliseconds(200);
-constexpr auto kLoadTimeout = std::chrono::minutes(60);
-constexpr auto kCallTimeout = std::chrono::seconds(60);
 const absl::Duration kFirstBackoff = absl::Milliseconds(20);
 const absl::Duration kLastBackoff = absl::Seconds(2);
 constexpr int kMaxEpochsInVain = 5;
@@ -36,17 +30,6 @@ bool IsHopeless(const absl::Status& status) {
   }
 }
 
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(-1);
-  arguments.SetMaxSendMessageSize(-1);
-  // A restarted worker should be found at once, not after gRPC's growing back-off.
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 50);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 50);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
-}
-
 core::TokenLogprobs FromProto(const v1::TokenLogprobs& from) {
   core::TokenLogprobs to{.logprob = from.logprob(), .rank = from.rank()};
   const int count = std::min(from.top_tokens_size(), from.top_logprobs_size());
@@ -56,8 +39,9 @@ core::TokenLogprobs FromProto(const v1::TokenLogprobs& from) {
   return to;
 }
 
-core::StepDone FromProto(core::GroupId group, const v1::StepResult& from) {
+core::StepDone FromProto(core::GroupId group, uint32_t rank, const v1::StepResult& from) {
   core::StepDone done{.group = group,
+                      .rank = rank,
                       .epoch = core::Epoch(from.epoch()),
                       .step = core::Step(from.step()),
                       .table_digest = from.table_digest(),
@@ -73,17 +57,19 @@ core::StepDone FromProto(core::GroupId group, const v1::StepResult& from) {
 }  // namespace
 
 GrpcGroup::GrpcGroup(GrpcGroupOptions options, EventSink sink)
-    : options_(std::move(options)),
-      sink_(std::move(sink)),
-      address_(options_.address),
-      thread_([this] { Run(); }) {}
+    : options_(std::move(options)), sink_(std::move(sink)) {
+  const uint32_t size = static_cast<uint32_t>(options_.addresses.size());
+  for (uint32_t rank = 0; rank < size; ++rank) {
+    ranks_.push_back(std::make_unique<RankLink>(rank, size, options_.addresses[rank]));
+  }
+  thread_ = std::thread([this] { Run(); });
+}
 
 GrpcGroup::~GrpcGroup() {
   {
     MutexLock lock(&mutex_);
     stopping_ = true;
-    if (call_ != nullptr) call_->TryCancel();
-    if (stream_ != nullptr) stream_->Cancel(absl::CancelledError("the server stops"));
+    EndCalls(absl::CancelledError("the server stops"));
     changed_.SignalAll();
   }
   thread_.join();
@@ -94,11 +80,25 @@ bool GrpcGroup::stopping() {
   return stopping_;
 }
 
-void GrpcGroup::Announced(std::string address) {
-  log::Info("worker announced", {{"address", address}});
-  MutexLock lock(&mutex_);
-  address_ = std::move(address);
-  changed_.SignalAll();
+std::string GrpcGroup::Named(uint32_t rank, absl::string_view message) const {
+  return size() == 1 ? std::string(message) : absl::StrCat("rank ", rank, ": ", message);
+}
+
+void GrpcGroup::EndCalls(const absl::Status& why) {
+  for (const auto& rank : ranks_) rank->Cancel();
+  for (const auto& stream : streams_) {
+    if (stream != nullptr) stream->Cancel(why);
+  }
+}
+
+absl::Status GrpcGroup::Announced(const v1::JoinRequest& request) {
+  if (request.size() != size()) {
+    return absl::InvalidArgumentError(absl::StrCat("the worker is of a group of ",
+                                                   request.size(),
+                                                   " ranks, this one has ",
+                                                   size()));
+  }
+  return ranks_[request.rank()]->Announced(request.address());
 }
 
 // Engine thread.
@@ -111,21 +111,22 @@ void GrpcGroup::OpenEpoch(const core::OpenEpoch& open) {
   changed_.SignalAll();
 }
 
-void GrpcGroup::SendPlan(const core::StepPlan& plan) {
-  const absl::string_view bytes = encoder_.Encode(plan);
+void GrpcGroup::SendPlan(const core::SendPlan& send) {
+  const absl::string_view bytes = encoder_.Encode(*send.plan, send.timeout);
   MutexLock lock(&mutex_);
-  if (stream_ != nullptr && current_ == plan.epoch.value()) stream_->SendPlan(bytes);
+  if (current_ != send.plan->epoch.value()) return;
+  for (const auto& stream : streams_) {
+    if (stream != nullptr) stream->SendPlan(bytes);
+  }
 }
 
 void GrpcGroup::Drop(const core::Drop& drop) {
   MutexLock lock(&mutex_);
-  // Of an incarnation that is over: the worker of the present one has done nothing wrong.
+  // Of an incarnation that is over: the workers of the present one have done nothing wrong.
   if (drop.epoch.value() != current_) return;
   log::Error("epoch given up", {{"epoch", drop.epoch.value()}, {"reason", drop.reason}});
-  options_.suspect(drop.reason);
   dropped_ = true;
-  if (call_ != nullptr) call_->TryCancel();
-  if (stream_ != nullptr) stream_->Cancel(absl::AbortedError(drop.reason));
+  EndCalls(absl::AbortedError(drop.reason));
 }
 
 // Own thread.
@@ -138,141 +139,114 @@ void GrpcGroup::Run() {
       options_.hopeless(status);
       return;
     }
-    log::Warning("worker lost", {{"reason", status.ToString()}});
+    log::Warning("group lost", {{"reason", status.ToString()}});
     WaitBeforeRetry();
   }
 }
 
 void GrpcGroup::WaitBeforeRetry() {
   backoff_ = std::clamp(2 * backoff_, kFirstBackoff, kLastBackoff);
-  const absl::Time until = absl::Now() + backoff_;
+  const absl::Time until = RealClock()->Now() + backoff_;
   MutexLock lock(&mutex_);
-  while (!stopping_ && absl::Now() < until) changed_.WaitUntil(&mutex_, until);
+  while (!stopping_ && RealClock()->Now() < until) changed_.WaitUntil(&mutex_, until);
+}
+
+absl::Status GrpcGroup::OnAllRanks(absl::FunctionRef<absl::Status(uint32_t rank)> fn) {
+  absl::Status first;
+  Mutex mutex;
+  const auto run = [&](uint32_t rank) {
+    absl::Status status = fn(rank);
+    if (status.ok()) return;
+    MutexLock lock(&mutex);
+    if (!first.ok()) return;  // ended by the one before
+    first = absl::Status(status.code(), Named(rank, status.message()));
+    for (const auto& other : ranks_) other->Cancel();
+  };
+  std::vector<std::thread> helpers;
+  for (uint32_t rank = 1; rank < size(); ++rank) helpers.emplace_back([&run, rank] { run(rank); });
+  run(0);
+  for (std::thread& helper : helpers) helper.join();
+  return first;
 }
 
 absl::Status GrpcGroup::RunOnce() {
   {
     MutexLock lock(&mutex_);
+    if (stopping_) return absl::CancelledError("the server stops");
     current_ = 0;
     dropped_ = progress_ = false;
     wanted_.reset();
+    for (const auto& rank : ranks_) rank->Begin();
   }
-  RETURN_IF_ERROR(Dial());
-  v1::ModelInfo model;
-  RETURN_IF_ERROR(LoadModel(&model));
-  ASSIGN_OR_RETURN(const v1::ProfileResponse profile, Profile());
-  RETURN_IF_ERROR(Meet(model, profile));
+  std::vector<v1::ModelInfo> models(size());
+  RETURN_IF_ERROR(Load(&models));
+  // Only now does the memory that is left say what the pool may take.
+  std::vector<v1::ProfileResponse> profiles(size());
+  RETURN_IF_ERROR(Profile(&profiles));
+  RETURN_IF_ERROR(Meet(models, profiles));
+  uint64_t last_epoch = 0;
+  for (const auto& profile : profiles) last_epoch = std::max(last_epoch, profile.last_epoch());
   sink_(core::GroupJoined{.group = options_.group,
+                          .ranks = size(),
                           .capacity = first_->capacity,
-                          .last_epoch = core::Epoch(profile.last_epoch())});
+                          .last_epoch = core::Epoch(last_epoch)});
   const std::optional<core::OpenEpoch> open = WaitForEpoch();
   if (!open.has_value()) return absl::CancelledError("the server stops");
-  absl::Status status = Configure(*open);
-  if (status.ok()) status = ServeEpoch(*open);
+  const absl::Status status = ServeEpoch(*open);
   sink_(core::GroupLost{.group = options_.group,
                         .epoch = open->epoch,
                         .reason = std::string(status.message())});
   return status;
 }
 
-absl::Status GrpcGroup::Meet(const v1::ModelInfo& model, const v1::ProfileResponse& profile) {
-  if (first_.has_value()) {
-    if (model.fingerprint() == first_->fingerprint) return absl::OkStatus();
-    return absl::DataLossError(absl::StrCat("the worker came back with another model: fingerprint ",
-                                            model.fingerprint(),
-                                            ", was ",
-                                            first_->fingerprint));
+absl::Status GrpcGroup::Suspicious(uint32_t rank, absl::Status status) {
+  if (absl::IsDeadlineExceeded(status)) options_.suspect(rank, "it does not answer");
+  return status;
+}
+
+absl::Status GrpcGroup::Load(std::vector<v1::ModelInfo>* models) {
+  return OnAllRanks([&](uint32_t rank) -> absl::Status {
+    RankLink& link = *ranks_[rank];
+    RETURN_IF_ERROR(link.Dial());
+    RETURN_IF_ERROR(Suspicious(rank, link.CheckAlive(options_.patience)));
+    absl::StatusOr<v1::ModelInfo> model = link.LoadModel(options_.source);
+    if (!model.ok()) return Refused(rank, model.status());
+    RETURN_IF_ERROR(Refused(rank, CheckSame(rank, *model)));
+    (*models)[rank] = *std::move(model);
+    return absl::OkStatus();
+  });
+}
+
+absl::Status GrpcGroup::CheckSame(uint32_t rank, const v1::ModelInfo& model) const {
+  if (!first_.has_value() || (model.identity() == first_models_[rank].identity() &&
+                              model.divided_hash() == first_models_[rank].divided_hash())) {
+    return absl::OkStatus();
   }
-  ASSIGN_OR_RETURN(const core::GroupCapacity capacity,
-                   SizePool(options_.pool,
-                            {.max_position_embeddings = model.max_position_embeddings(),
-                             .kv_bytes_per_token = model.kv_bytes_per_token(),
-                             .memory_available_bytes = profile.memory_available_bytes()}));
-  first_ = First{model.fingerprint(), capacity};
-  options_.loaded(model, capacity);
+  return absl::DataLossError("the worker came back with another model, dtype or version");
+}
+
+absl::Status GrpcGroup::Refused(uint32_t rank, absl::Status status) {
+  if (!first_.has_value() || !IsHopeless(status) || !ranks_[rank]->Forget()) return status;
+  log::Error("worker refused", {{"rank", rank}, {"reason", status.message()}});
+  return absl::UnavailableError(absl::StrCat("worker refused: ", status.message()));
+}
+
+absl::Status GrpcGroup::Profile(std::vector<v1::ProfileResponse>* profiles) {
+  return OnAllRanks([&](uint32_t rank) -> absl::Status {
+    absl::StatusOr<v1::ProfileResponse> profile = ranks_[rank]->Profile(options_.patience);
+    RETURN_IF_ERROR(Suspicious(rank, profile.status()));
+    (*profiles)[rank] = *std::move(profile);
+    return absl::OkStatus();
+  });
+}
+
+absl::Status GrpcGroup::Meet(const std::vector<v1::ModelInfo>& models,
+                             const std::vector<v1::ProfileResponse>& profiles) {
+  if (first_.has_value()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(first_, PutTogether(models, profiles, options_.pool));
+  first_models_ = models;
+  options_.loaded(*first_);
   return absl::OkStatus();
-}
-
-absl::Status GrpcGroup::Dial() {
-  std::string address;
-  {
-    MutexLock lock(&mutex_);
-    while (address_.empty() && !stopping_) changed_.Wait(&mutex_);
-    address = address_;
-  }
-  channel_ = MakeChannel(address);
-  stub_ = v1::Worker::NewStub(channel_);
-  absl::Time next_message = absl::Now() + absl::Seconds(10);
-  while (!channel_->WaitForConnected(std::chrono::system_clock::now() + kDialSlice)) {
-    if (stopping()) return absl::CancelledError("the server stops");
-    if (Moved(address)) return absl::UnavailableError("the worker announced another address");
-    if (absl::Now() < next_message) continue;
-    log::Info("waiting for the worker", {{"address", address}});
-    next_message = absl::Now() + absl::Seconds(10);
-  }
-  return absl::OkStatus();
-}
-
-bool GrpcGroup::Moved(const std::string& address) {
-  MutexLock lock(&mutex_);
-  return address_ != address;
-}
-
-// A blocking call that the engine thread or the destructor can cancel while it runs.
-class GrpcGroup::Call {
- public:
-  Call(GrpcGroup* group, std::chrono::seconds timeout) : group_(group) {
-    context_.set_deadline(std::chrono::system_clock::now() + timeout);
-    MutexLock lock(&group_->mutex_);
-    group_->call_ = &context_;
-    if (group_->stopping_ || group_->dropped_) context_.TryCancel();
-  }
-  ~Call() {
-    MutexLock lock(&group_->mutex_);
-    group_->call_ = nullptr;
-  }
-  grpc::ClientContext* context() { return &context_; }
-
- private:
-  GrpcGroup* const group_;
-  grpc::ClientContext context_;
-};
-
-absl::Status GrpcGroup::LoadModel(v1::ModelInfo* model) {
-  Call call(this, kLoadTimeout);
-  v1::LoadModelRequest request;
-  request.set_protocol_version(kProtocolVersion);
-  request.set_model(options_.model);
-  request.set_dtype(options_.dtype);
-  request.set_load_format(options_.load_format);
-  request.set_size(1);
-  const auto reader = stub_->LoadModel(call.context(), request);
-  v1::LoadModelProgress progress;
-  bool done = false;
-  absl::Time next_message = absl::Now() + absl::Seconds(5);
-  while (reader->Read(&progress)) {
-    done |= progress.done();
-    if (progress.done()) *model = progress.model();
-    if (progress.done() || absl::Now() < next_message) continue;
-    log::Info("loading the model",
-              {{"bytes", progress.bytes_read()}, {"of", progress.bytes_total()}});
-    next_message = absl::Now() + absl::Seconds(5);
-  }
-  absl::Status status = FromGrpc(reader->Finish());
-  if (absl::IsFailedPrecondition(status)) {
-    // It holds another model, or speaks another version of the protocol; it will go on so.
-    return absl::InvalidArgumentError(status.message());
-  }
-  RETURN_IF_ERROR(status);
-  if (!done) return absl::InternalError("the worker ended LoadModel without a model");
-  return absl::OkStatus();
-}
-
-absl::StatusOr<v1::ProfileResponse> GrpcGroup::Profile() {
-  Call call(this, kCallTimeout);
-  v1::ProfileResponse profile;
-  RETURN_IF_ERROR(FromGrpc(stub_->Profile(call.context(), v1::ProfileRequest(), &profile)));
-  return profile;
 }
 
 std::optional<core::OpenEpoch> GrpcGroup::WaitForEpoch() {
@@ -282,49 +256,58 @@ std::optional<core::OpenEpoch> GrpcGroup::WaitForEpoch() {
   return std::exchange(wanted_, std::nullopt);
 }
 
-absl::Status GrpcGroup::Configure(const core::OpenEpoch& open) {
-  Call call(this, kCallTimeout);
-  v1::ConfigureRequest request;
-  request.set_protocol_version(kProtocolVersion);
-  request.set_epoch(open.epoch.value());
-  request.set_block_size(open.capacity.block_size);
-  request.set_num_blocks(open.capacity.num_blocks);
-  request.set_max_lanes(open.capacity.max_lanes);
-  request.set_max_step_tokens(open.capacity.max_step_tokens);
-  request.set_max_model_len(open.capacity.max_model_len);
-  v1::ConfigureResponse response;
-  return FromGrpc(stub_->Configure(call.context(), request, &response));
-}
-
-absl::Status GrpcGroup::ServeEpoch(const core::OpenEpoch& open) {
+std::unique_ptr<StepStream> GrpcGroup::OpenStream(uint32_t rank,
+                                                  const core::OpenEpoch& open,
+                                                  const std::vector<std::string>& endpoints) {
   StepStream::Callbacks callbacks;
-  callbacks.answered = [this](const v1::StepResult& result) {
-    if (result.step() > 0) {
+  callbacks.answered = [this, rank](const v1::StepResult& result) {
+    if (rank == 0 && result.step() > 0) {
       MutexLock lock(&mutex_);
       progress_ = true;
     }
-    sink_(FromProto(options_.group, result));
+    sink_(FromProto(options_.group, rank, result));
   };
-  callbacks.ended = [this](absl::Status status) {
-    MutexLock lock(&mutex_);
-    stream_end_ = std::move(status);
-    changed_.SignalAll();
-  };
+  callbacks.ended = [this, rank](absl::Status status) { StreamEnded(rank, std::move(status)); };
+  return std::make_unique<StepStream>(ranks_[rank]->stub(),
+                                      open.epoch.value(),
+                                      endpoints,
+                                      std::move(callbacks));
+}
+
+void GrpcGroup::StreamEnded(uint32_t rank, absl::Status status) {
+  MutexLock lock(&mutex_);
+  --open_streams_;
+  if (stream_end_.ok()) {
+    // However a stream ends, the next incarnation may do better.
+    stream_end_ = absl::UnavailableError(Named(rank, status.message()));
+    for (const auto& stream : streams_) {
+      if (stream != nullptr) stream->Cancel(stream_end_);
+    }
+  }
+  changed_.SignalAll();
+}
+
+absl::Status GrpcGroup::ServeEpoch(const core::OpenEpoch& open) {
+  std::vector<std::string> endpoints(size());
+  RETURN_IF_ERROR(OnAllRanks([&](uint32_t rank) -> absl::Status {
+    ASSIGN_OR_RETURN(endpoints[rank], ranks_[rank]->Configure(open));
+    return absl::OkStatus();
+  }));
   MutexLock lock(&mutex_);
   if (stopping_ || dropped_) return absl::AbortedError("given up");
-  stream_end_.reset();
-  stream_ = std::make_unique<StepStream>(stub_.get(), open.epoch.value(), std::move(callbacks));
-  while (!stream_end_.has_value()) changed_.Wait(&mutex_);
-  stream_.reset();
+  stream_end_ = absl::OkStatus();
+  for (uint32_t rank = 0; rank < size(); ++rank) {
+    ++open_streams_;
+    streams_.push_back(OpenStream(rank, open, endpoints));
+  }
+  while (open_streams_ > 0) changed_.Wait(&mutex_);
+  streams_.clear();
   epochs_in_vain_ = progress_ ? 0 : epochs_in_vain_ + 1;
   if (progress_) backoff_ = absl::ZeroDuration();
-  if (epochs_in_vain_ == kMaxEpochsInVain) {
-    return absl::DataLossError(absl::StrCat(kMaxEpochsInVain,
-                                            " epochs in a row ended without an answered step: ",
-                                            stream_end_->message()));
-  }
-  // However a stream ends, the next incarnation may do better.
-  return absl::UnavailableError(stream_end_->message());
+  if (epochs_in_vain_ < kMaxEpochsInVain) return stream_end_;
+  return absl::DataLossError(absl::StrCat(kMaxEpochsInVain,
+                                          " epochs in a row ended without an answered step: ",
+                                          stream_end_.message()));
 }
 
 }  // namespace pagoda

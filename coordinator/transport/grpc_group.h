@@ -1,15 +1,13 @@
-// A group of worker processes behind gRPC (worker.proto). One rank until tensor parallelism is
-// built.
+// A group of worker processes behind gRPC (worker.proto): one tensor-parallel replica.
 //
 //   dial -> LoadModel -> Profile -> (GroupJoined) -> wait for OpenEpoch -> Configure -> Steps
-//    ^                                                                   (GroupLost)    |
-//    +------------------------------------------------------------------------ over ----+
+//    ^            (each on all ranks at once)                            (GroupLost)    |
+//    +--------------------- over: on any rank, for any reason --------------------------+
 //
-// One thread of its own walks this path with blocking calls that have deadlines; plans and answers
-// go through a StepStream and need no thread.
+// One thread of its own walks this path with blocking calls that have deadlines, one helper a rank
+// where there are several; plans and answers go through StepStreams and need no thread. A rank that
+// is lost ends the epoch of all; the others keep their weights and wait for the next.
 #pragma once
-
-#include <grpcpp/grpcpp.h>
 
 #include <cstdint>
 #include <functional>
@@ -17,12 +15,16 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "common/mutex.h"
 #include "coordinator/transport/group_link.h"
+#include "coordinator/transport/group_model.h"
 #include "coordinator/transport/plan_encoder.h"
 #include "coordinator/transport/pool_size.h"
+#include "coordinator/transport/rank_link.h"
 #include "coordinator/transport/step_stream.h"
 #include "proto/pagoda/v1/worker.grpc.pb.h"
 
@@ -30,18 +32,19 @@ namespace pagoda {
 
 struct GrpcGroupOptions {
   core::GroupId group;
-  std::string address;      // gRPC target of the worker; empty: it will be Announced
-  std::string model;        // directory
-  std::string dtype;        // as in LoadModelRequest
-  std::string load_format;  // as in LoadModelRequest
+  // By rank: gRPC target of the worker; empty: it will be Announced. At least one rank.
+  std::vector<std::string> addresses;
+  ModelSource source;
   PoolFlags pool;
-  // The first worker has the model; before the first GroupJoined. Every later one must have the
-  // same model and gets the same capacity.
-  std::function<void(const v1::ModelInfo& model, const core::GroupCapacity& capacity)> loaded;
-  // The model or the flags cannot work with this worker: trying again would not help.
+  // How long a worker that was lost may take to answer before it is suspect.
+  absl::Duration patience = absl::Seconds(10);
+  // The first workers have the model; before the first GroupJoined. All later ones must have the
+  // same model and get the same capacity.
+  std::function<void(const GroupModel& model)> loaded;
+  // The model or the flags cannot work with these workers: trying again would not help.
   std::function<void(absl::Status status)> hopeless;
-  // A worker may hang: whoever can kill it should.
-  std::function<void(absl::string_view reason)> suspect;
+  // A worker hangs: whoever can kill it should.
+  std::function<void(uint32_t rank, absl::string_view reason)> suspect;
 };
 
 class GrpcGroup final : public GroupLink {
@@ -49,42 +52,51 @@ class GrpcGroup final : public GroupLink {
   GrpcGroup(GrpcGroupOptions options, EventSink sink);
   ~GrpcGroup() override;
 
-  // Any thread. Where the worker is from the next dialling on.
-  void Announced(std::string address);
+  // Any thread. A worker says where it is. INVALID_ARGUMENT for a rank or size that the group does
+  // not have, ALREADY_EXISTS for a rank that another worker has.
+  absl::Status Announced(const v1::JoinRequest& request);
 
   void OpenEpoch(const core::OpenEpoch& open) override;
-  void SendPlan(const core::StepPlan& plan) override;
+  void SendPlan(const core::SendPlan& send) override;
   void Drop(const core::Drop& drop) override;
 
  private:
-  class Call;
-  // What the first incarnation found; the later ones must be like it.
-  struct First {
-    std::string fingerprint;
-    core::GroupCapacity capacity;
-  };
-
+  uint32_t size() const { return static_cast<uint32_t>(ranks_.size()); }
   void Run();
-  // One incarnation: from dialling until its stream is over. An error says why it ended.
+  // One incarnation: from dialling until its streams are over. An error says why it ended.
   absl::Status RunOnce();
-  absl::Status Dial();
-  bool Moved(const std::string& address);
-  absl::Status LoadModel(v1::ModelInfo* model);
-  absl::StatusOr<v1::ProfileResponse> Profile();
-  absl::Status Meet(const v1::ModelInfo& model, const v1::ProfileResponse& profile);
+  // Calls `fn` for every rank at once. The first error ends the calls of the other ranks, and is
+  // returned with the rank's name.
+  absl::Status OnAllRanks(absl::FunctionRef<absl::Status(uint32_t rank)> fn);
+  absl::Status Load(std::vector<v1::ModelInfo>* models);
+  absl::Status Profile(std::vector<v1::ProfileResponse>* profiles);
+  // A rank that does not answer in time is told to `suspect`.
+  absl::Status Suspicious(uint32_t rank, absl::Status status);
+  // A worker that cannot take the place of the one before it: where it announced itself, another
+  // may come.
+  absl::Status Refused(uint32_t rank, absl::Status status);
+  absl::Status CheckSame(uint32_t rank, const v1::ModelInfo& model) const;
+  absl::Status Meet(const std::vector<v1::ModelInfo>& models,
+                    const std::vector<v1::ProfileResponse>& profiles);
   std::optional<core::OpenEpoch> WaitForEpoch();
-  absl::Status Configure(const core::OpenEpoch& open);
   absl::Status ServeEpoch(const core::OpenEpoch& open);
+  std::unique_ptr<StepStream> OpenStream(uint32_t rank,
+                                         const core::OpenEpoch& open,
+                                         const std::vector<std::string>& endpoints);
+  // The stream of `rank` is over, and so are all others.
+  void StreamEnded(uint32_t rank, absl::Status status);
+  void EndCalls(const absl::Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::string Named(uint32_t rank, absl::string_view message) const;
   void WaitBeforeRetry();
   bool stopping();
 
   const GrpcGroupOptions options_;
   const EventSink sink_;
+  std::vector<std::unique_ptr<RankLink>> ranks_;
 
   // Own thread.
-  std::shared_ptr<grpc::Channel> channel_;
-  std::unique_ptr<v1::Worker::Stub> stub_;
-  std::optional<First> first_;
+  std::optional<GroupModel> first_;          // what the first incarnation found
+  std::vector<v1::ModelInfo> first_models_;  // by rank, likewise
   absl::Duration backoff_;
   int epochs_in_vain_ = 0;  // in a row, without an answered step
 
@@ -93,15 +105,14 @@ class GrpcGroup final : public GroupLink {
   Mutex mutex_;
   CondVar changed_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::string address_ ABSL_GUARDED_BY(mutex_);                  // empty: not announced yet
-  grpc::ClientContext* call_ ABSL_GUARDED_BY(mutex_) = nullptr;  // the blocking call at hand
   std::optional<core::OpenEpoch> wanted_ ABSL_GUARDED_BY(mutex_);
   // The epoch that this incarnation was told to open; 0 before that.
   uint64_t current_ ABSL_GUARDED_BY(mutex_) = 0;
   bool dropped_ ABSL_GUARDED_BY(mutex_) = false;   // the core gave current_ up
   bool progress_ ABSL_GUARDED_BY(mutex_) = false;  // a step of current_ was answered
-  std::unique_ptr<StepStream> stream_ ABSL_GUARDED_BY(mutex_);
-  std::optional<absl::Status> stream_end_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::unique_ptr<StepStream>> streams_ ABSL_GUARDED_BY(mutex_);  // by rank
+  uint32_t open_streams_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Status stream_end_ ABSL_GUARDED_BY(mutex_);  // of the first that ended
 
   std::thread thread_;
 };

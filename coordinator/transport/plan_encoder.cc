@@ -1,5 +1,6 @@
 #include "coordinator/transport/plan_encoder.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -150,7 +151,7 @@ void PutOpBody(const core::StepPlan& plan,
 
 }  // namespace
 
-absl::string_view PlanEncoder::Encode(const core::StepPlan& plan) {
+absl::string_view PlanEncoder::Encode(const core::StepPlan& plan, absl::Duration timeout) {
   bytes_.clear();
   PutUint(1, plan.epoch.value(), &bytes_);
   PutUint(2, plan.step.value(), &bytes_);
@@ -173,6 +174,9 @@ absl::string_view PlanEncoder::Encode(const core::StepPlan& plan) {
     }
     PutMessage(6, body_, &bytes_);
   }
+  const int64_t milliseconds =
+      absl::ToInt64Milliseconds(absl::Ceil(timeout, absl::Milliseconds(1)));
+  PutUint(7, static_cast<uint64_t>(std::clamp<int64_t>(milliseconds, 0, UINT32_MAX)), &bytes_);
   return bytes_;
 }
 

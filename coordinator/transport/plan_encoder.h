@@ -9,14 +9,15 @@
 #include <string>
 
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "coordinator/core/scheduler/plan.h"
 
 namespace pagoda {
 
 class PlanEncoder {
  public:
-  // The bytes are valid until the next call.
-  absl::string_view Encode(const core::StepPlan& plan);
+  // The bytes are valid until the next call. `timeout` is rounded up to milliseconds.
+  absl::string_view Encode(const core::StepPlan& plan, absl::Duration timeout);
 
  private:
   std::string bytes_;

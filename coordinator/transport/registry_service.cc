@@ -19,9 +19,6 @@ absl::Status Check(const v1::JoinRequest& request) {
     return absl::InvalidArgumentError(
         absl::StrCat("rank ", request.rank(), " of ", request.size(), " ranks"));
   }
-  if (request.size() > 1) {
-    return absl::UnimplementedError("this coordinator does not have groups of several ranks yet");
-  }
   if (request.address().empty()) return absl::InvalidArgumentError("the worker gave no address");
   return absl::OkStatus();
 }
@@ -31,8 +28,8 @@ absl::Status Check(const v1::JoinRequest& request) {
 grpc::ServerUnaryReactor* RegistryService::Join(grpc::CallbackServerContext* context,
                                                 const v1::JoinRequest* request,
                                                 v1::JoinResponse*) {
-  const absl::Status status = Check(*request);
-  if (status.ok()) announced_(request->address());
+  absl::Status status = Check(*request);
+  if (status.ok()) status = announced_(*request);
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(ToGrpc(status));
   return reactor;

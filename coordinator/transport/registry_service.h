@@ -4,27 +4,28 @@
 #include <grpcpp/grpcpp.h>
 
 #include <functional>
-#include <string>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "proto/pagoda/v1/worker.grpc.pb.h"
 
 namespace pagoda {
 
 class RegistryService final : public v1::Registry::CallbackService {
  public:
-  // `announced` is called, from a gRPC thread, with the address of a worker that fits.
-  explicit RegistryService(std::function<void(std::string address)> announced)
-      : announced_(std::move(announced)) {}
+  using Announced = std::function<absl::Status(const v1::JoinRequest& request)>;
 
-  // FAILED_PRECONDITION for another protocol version, INVALID_ARGUMENT for a rank that cannot be,
-  // UNIMPLEMENTED for a group of several ranks.
+  // `announced` is called, from a gRPC thread, with a request that can be; its status is the
+  // answer.
+  explicit RegistryService(Announced announced) : announced_(std::move(announced)) {}
+
+  // FAILED_PRECONDITION for another protocol version, INVALID_ARGUMENT for a rank that cannot be.
   grpc::ServerUnaryReactor* Join(grpc::CallbackServerContext* context,
                                  const v1::JoinRequest* request,
                                  v1::JoinResponse* response) override;
 
  private:
-  const std::function<void(std::string address)> announced_;
+  const Announced announced_;
 };
 
 }  // namespace pagoda

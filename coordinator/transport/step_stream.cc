@@ -8,13 +8,17 @@
 
 namespace pagoda {
 
-StepStream::StepStream(v1::Worker::Stub* stub, uint64_t epoch, Callbacks callbacks)
+StepStream::StepStream(v1::Worker::Stub* stub,
+                       uint64_t epoch,
+                       const std::vector<std::string>& endpoints,
+                       Callbacks callbacks)
     : epoch_(epoch), callbacks_(std::move(callbacks)) {
   stub->async()->Steps(&context_, this);
   StartRead(&result_);
   v1::StepMessage open;
   open.mutable_open()->set_protocol_version(kProtocolVersion);
   open.mutable_open()->set_epoch(epoch_);
+  for (const std::string& endpoint : endpoints) open.mutable_open()->add_endpoints(endpoint);
   {
     MutexLock lock(&mutex_);
     expected_.push_back(0);

@@ -12,6 +12,7 @@
 #include <deque>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "common/hash.h"
@@ -30,8 +31,11 @@ class StepStream final : public grpc::ClientBidiReactor<v1::StepMessage, v1::Ste
     std::function<void(absl::Status status)> ended;
   };
 
-  // Starts the stream and sends Open for `epoch`.
-  StepStream(v1::Worker::Stub* stub, uint64_t epoch, Callbacks callbacks);
+  // Starts the stream and sends Open for `epoch`, with the endpoints of all ranks.
+  StepStream(v1::Worker::Stub* stub,
+             uint64_t epoch,
+             const std::vector<std::string>& endpoints,
+             Callbacks callbacks);
 
   // Any thread. Queues the bytes of a proto Plan.
   void SendPlan(absl::string_view plan);

@@ -10,7 +10,6 @@
 #include "common/check.h"
 #include "common/limits.h"
 #include "common/status.h"
-#include "kernels/comm/single.h"
 #include "kernels/cpu/block_ops.h"
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/cpu_step.h"
@@ -61,13 +60,9 @@ class CpuBackend final : public Backend {
     return linear;
   }
 
-  absl::StatusOr<std::unique_ptr<EmbeddingWeight>> PackEmbedding(const HostTensor& table,
-                                                                 DType dtype) override {
-    RETURN_IF_ERROR(CheckHostTensor(table, -1, -1, "embedding"));
-    if (dtype != DType::kF32 && dtype != DType::kBf16) {
-      return absl::UnimplementedError(absl::StrCat("embedding in ", DTypeName(dtype)));
-    }
-    return std::make_unique<CpuEmbedding>(table, dtype);
+  absl::StatusOr<std::unique_ptr<EmbeddingWeight>> PackEmbedding(const EmbeddingSpec& spec,
+                                                                 const HostTensor& table) override {
+    return CpuEmbedding::Make(spec, table);
   }
 
   absl::StatusOr<std::unique_ptr<NormWeight>> PackNorm(const HostTensor& weight) override {
@@ -86,10 +81,8 @@ class CpuBackend final : public Backend {
     return CpuKvPool::Make(layout, num_blocks);
   }
 
-  absl::StatusOr<std::unique_ptr<Communicator>> MakeCommunicator(int rank, int size) override {
-    if (rank == 0 && size == 1) return MakeSingleCommunicator();
-    return absl::UnimplementedError(
-        absl::StrCat("rank ", rank, " of ", size, ": tensor parallelism is not built yet"));
+  absl::StatusOr<std::unique_ptr<Rendezvous>> OpenRendezvous(const CommOptions& options) override {
+    return pagoda::OpenRendezvous(options);
   }
 
   absl::Status Configure(const StepLimits& limits) override;

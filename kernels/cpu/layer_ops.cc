@@ -120,6 +120,17 @@ void CpuLayerOps::Linear(TensorView x, const LinearWeight& weight, TensorView ou
   RunLinear(x, nullptr, x.rows, weight, out);
 }
 
+void CpuLayerOps::AddBias(const LinearWeight& weight, TensorView out) {
+  const auto& linear = Own<CpuLinear>(weight);
+  CheckView(out, step_.num_rows(), linear.out(), DType::kF32);
+  const float* const bias = linear.late_bias();
+  if (bias == nullptr) return;
+  ForRows(team_, out.rows, out.cols, [&](int64_t row) {
+    float* const sum = out.Row<float>(row);
+    for (int64_t i = 0; i < out.cols; ++i) sum[i] += bias[i];
+  });
+}
+
 void CpuLayerOps::Logits(TensorView x, const LinearWeight& weight, TensorView out) {
   CHECK_EQ(x.rows, step_.num_rows());
   RunLinear(x, step_.logits_rows(), step_.num_logits_rows(), weight, out);

@@ -44,6 +44,7 @@ class CpuLayerOps final : public LayerOps {
                float epsilon,
                TensorView out) override;
   void Linear(TensorView x, const LinearWeight& weight, TensorView out) override;
+  void AddBias(const LinearWeight& weight, TensorView out) override;
   void RopeAndStoreKv(int layer,
                       TensorView qkv,
                       const RopeTable& rope,

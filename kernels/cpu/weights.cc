@@ -44,7 +44,7 @@ absl::Status CheckSpec(const LinearSpec& spec,
 }
 
 // The slices of this rank.
-absl::StatusOr<int> LocalSlices(const LinearSpec& spec, bool has_bias) {
+absl::StatusOr<int> LocalSlices(const LinearSpec& spec) {
   if (spec.partition == Partition::kColumn) return 1;
   if (spec.tp_size < 1) {
     return absl::InvalidArgumentError(absl::StrCat("tp_size ", spec.tp_size));
@@ -58,9 +58,6 @@ absl::StatusOr<int> LocalSlices(const LinearSpec& spec, bool has_bias) {
                                                    " slices, which ",
                                                    spec.tp_size,
                                                    " ranks cannot divide"));
-  }
-  if (has_bias && spec.tp_size > 1) {
-    return absl::UnimplementedError("a row-parallel linear with a bias over several ranks");
   }
   return slices / spec.tp_size;
 }
@@ -162,7 +159,7 @@ absl::StatusOr<std::unique_ptr<CpuLinear>> PackCpuLinear(const LinearSpec& spec,
                                                          ThreadTeam* team) {
   RETURN_IF_ERROR(CheckSpec(spec, parts, biases));
   PackedLinear packed;
-  ASSIGN_OR_RETURN(packed.slices, LocalSlices(spec, !biases.empty()));
+  ASSIGN_OR_RETURN(packed.slices, LocalSlices(spec));
   packed.dtype = spec.dtype;
   packed.epilogue = spec.epilogue;
   packed.in = spec.in;
@@ -186,12 +183,37 @@ absl::StatusOr<std::unique_ptr<CpuLinear>> PackCpuLinear(const LinearSpec& spec,
       }
     }
   });
-  return std::make_unique<CpuLinear>(packed, std::move(data), PackBias(packed, parts, biases));
+  return std::make_unique<CpuLinear>(packed,
+                                     std::move(data),
+                                     PackBias(packed, parts, biases),
+                                     spec.partition == Partition::kRow && spec.tp_size > 1);
+}
+
+absl::StatusOr<std::unique_ptr<CpuEmbedding>> CpuEmbedding::Make(const EmbeddingSpec& spec,
+                                                                 const HostTensor& table) {
+  RETURN_IF_ERROR(CheckHostTensor(table, -1, -1, "embedding"));
+  if (spec.dtype != DType::kF32 && spec.dtype != DType::kBf16) {
+    return absl::UnimplementedError(absl::StrCat("embedding in ", DTypeName(spec.dtype)));
+  }
+  if (spec.first_token < 0 || spec.first_token > spec.vocab_size - table.rows) {
+    return absl::InvalidArgumentError(absl::StrCat("embedding of ",
+                                                   table.rows,
+                                                   " tokens from ",
+                                                   spec.first_token,
+                                                   " in a vocabulary of ",
+                                                   spec.vocab_size));
+  }
+  return std::make_unique<CpuEmbedding>(spec, table);
 }
 
 void CpuEmbedding::Read(int32_t token, float* out) const {
-  ReadRow(table_, token, 0, table_.cols, out);
-  if (dtype_ != DType::kBf16 || table_.dtype == DType::kBf16) return;
+  const int64_t row = token - spec_.first_token;
+  if (row < 0 || row >= table_.rows) {
+    std::fill(out, out + table_.cols, 0.0f);
+    return;
+  }
+  ReadRow(table_, row, 0, table_.cols, out);
+  if (spec_.dtype != DType::kBf16 || table_.dtype == DType::kBf16) return;
   for (int64_t i = 0; i < table_.cols; ++i) out[i] = Bf16ToF32(F32ToBf16(out[i]));
 }
 

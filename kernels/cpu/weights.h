@@ -16,20 +16,32 @@ namespace pagoda::cpu {
 
 class CpuLinear final : public LinearWeight {
  public:
-  CpuLinear(const PackedLinear& packed, HugeBuffer data, std::vector<float> bias)
-      : packed_(packed), data_(std::move(data)), bias_(std::move(bias)) {
+  // With `bias_after_sum` the kernel leaves the bias to LayerOps::AddBias.
+  CpuLinear(const PackedLinear& packed,
+            HugeBuffer data,
+            std::vector<float> bias,
+            bool bias_after_sum)
+      : packed_(packed),
+        data_(std::move(data)),
+        bias_(std::move(bias)),
+        bias_after_sum_(bias_after_sum) {
     packed_.data = data_.data();
-    packed_.bias = bias_.empty() ? nullptr : bias_.data();
+    packed_.bias = bias_.empty() || bias_after_sum_ ? nullptr : bias_.data();
   }
 
   int64_t in() const override { return packed_.in; }
   int64_t out() const override { return packed_.out; }
   const PackedLinear& packed() const { return packed_; }
+  // [out] that is to be added to the finished sum; null: none.
+  const float* late_bias() const {
+    return bias_.empty() || !bias_after_sum_ ? nullptr : bias_.data();
+  }
 
  private:
   PackedLinear packed_;
   HugeBuffer data_;
   std::vector<float> bias_;  // [panels * 16] or empty
+  bool bias_after_sum_;
 };
 
 // As Backend::PackLinear; packs on all of `team`.
@@ -43,16 +55,20 @@ int RowSlices(int64_t k);
 
 class CpuEmbedding final : public EmbeddingWeight {
  public:
-  CpuEmbedding(const HostTensor& table, DType dtype) : table_(table), dtype_(dtype) {}
+  // As Backend::PackEmbedding.
+  static absl::StatusOr<std::unique_ptr<CpuEmbedding>> Make(const EmbeddingSpec& spec,
+                                                            const HostTensor& table);
+
+  CpuEmbedding(const EmbeddingSpec& spec, const HostTensor& table) : spec_(spec), table_(table) {}
 
   int64_t hidden() const { return table_.cols; }
-  int64_t vocabulary() const { return table_.rows; }
-  // out [hidden]. REQUIRES: 0 <= token < vocabulary().
+  int64_t vocabulary() const { return spec_.vocab_size; }
+  // out [hidden], zeros for a token of another rank. REQUIRES: 0 <= token < vocabulary().
   void Read(int32_t token, float* out) const;
 
  private:
+  const EmbeddingSpec spec_;
   const HostTensor table_;  // the caller's memory
-  const DType dtype_;
 };
 
 class CpuNorm final : public NormWeight {

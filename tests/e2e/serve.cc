@@ -105,13 +105,15 @@ pid_t Serve::PidIn(absl::string_view text, int count) {
   return pid;
 }
 
-pid_t Serve::worker(int life) { return PidIn("worker started pid=", life); }
+pid_t Serve::worker(int life, int rank) {
+  return PidIn(absl::StrCat("worker started rank=", rank, " pid="), life);
+}
 pid_t Serve::coordinator() { return PidIn("coordinator started pid=", 1); }
 
 int Serve::workers_started() {
   MutexLock lock(&mutex_);
   return static_cast<int>(std::count_if(lines_.begin(), lines_.end(), [](const std::string& line) {
-    return absl::StrContains(line, "worker started pid=");
+    return absl::StrContains(line, "worker started rank=");
   }));
 }
 

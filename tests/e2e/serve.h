@@ -32,8 +32,8 @@ class Serve {
   std::string address();
   std::unique_ptr<Client> Connect();
 
-  // The `life`th worker, and the coordinator; once it has started.
-  pid_t worker(int life = 1);
+  // The `life`th worker of a rank, and the coordinator; once it has started.
+  pid_t worker(int life = 1, int rank = 0);
   pid_t coordinator();
   int workers_started();
 

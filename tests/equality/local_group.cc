@@ -2,6 +2,8 @@
 
 #include <bit>
 #include <deque>
+#include <functional>
+#include <thread>
 #include <utility>
 #include <variant>
 
@@ -17,15 +19,19 @@ class LocalGroup {
  public:
   LocalGroup(const std::string& model, const std::string& dtype, const GroupSettings& settings)
       : settings_(settings), core_({.depth = settings.depth, .digest_interval = 5}) {
-    RunnerOptions options;
-    options.model = model;
-    options.dtype = dtype;
-    options.load_format = "dummy";
-    options.cpu_isa = settings.cpu_isa;
-    options.threads = settings.threads;
-    auto runner = Runner::Load(options, [](uint64_t, uint64_t) {});
-    CHECK_OK(runner.status());
-    runner_ = *std::move(runner);
+    for (int rank = 0; rank < settings.ranks; ++rank) {
+      RunnerOptions options;
+      options.model = model;
+      options.dtype = dtype;
+      options.load_format = settings.load_format;
+      options.cpu_isa = settings.cpu_isa;
+      options.threads = settings.threads;
+      options.shard = {.rank = rank, .size = settings.ranks};
+      options.comm_backend = settings.comm_backend;
+      auto runner = Runner::Load(options, [](uint64_t, uint64_t) {});
+      CHECK_OK(runner.status());
+      runners_.push_back(*std::move(runner));
+    }
     max_model_len_ = 512;
   }
 
@@ -37,16 +43,21 @@ class LocalGroup {
   void On(const core::Emit&) {}
   void On(const core::End& end);
   void On(const core::OpenEpoch& open);
-  void On(const core::SendPlan& send) { plans_.emplace_back(encoder_.Encode(*send.plan)); }
+  void On(const core::SendPlan& send) {
+    plans_.emplace_back(encoder_.Encode(*send.plan, send.timeout));
+  }
   void On(const core::Drop& drop) { CHECK(false) << " epoch given up: " << drop.reason; }
   void Join();
   void Submit(size_t index, const Prompt& prompt);
+  // Calls `fn` for every rank, a thread each where there are several.
+  void OnRanks(const std::function<void(int rank)>& fn);
   void Step();
+  core::StepDone ToStepDone(int rank, const v1::StepResult& result) const;
   void Kill();
 
   const GroupSettings settings_;
   core::Core core_;
-  std::unique_ptr<Runner> runner_;
+  std::vector<std::unique_ptr<Runner>> runners_;  // by rank
   PlanEncoder encoder_;
   uint32_t max_model_len_;
   uint64_t journal_ = 0;
@@ -76,6 +87,7 @@ void LocalGroup::On(const core::End& end) {
 
 void LocalGroup::Join() {
   Apply(core::GroupJoined{.group = kGroup,
+                          .ranks = static_cast<uint32_t>(settings_.ranks),
                           .capacity = {.num_blocks = settings_.num_blocks,
                                        .block_size = settings_.block_size,
                                        .max_lanes = settings_.max_lanes,
@@ -94,8 +106,24 @@ void LocalGroup::On(const core::OpenEpoch& open) {
   request.set_max_lanes(open.capacity.max_lanes);
   request.set_max_step_tokens(open.capacity.max_step_tokens);
   request.set_max_model_len(open.capacity.max_model_len);
-  CHECK_OK(runner_->Configure(request));
-  Apply(core::StepDone{.group = kGroup, .epoch = open.epoch, .step = core::Step(0)});
+  std::vector<std::string> endpoints;
+  for (const auto& runner : runners_) {
+    auto endpoint = runner->Configure(request);
+    CHECK_OK(endpoint.status());
+    endpoints.push_back(*std::move(endpoint));
+  }
+  OnRanks([&](int rank) { CHECK_OK(runners_[rank]->Connect(endpoints)); });
+  for (uint32_t rank = 0; rank < runners_.size(); ++rank) {
+    Apply(core::StepDone{.group = kGroup, .rank = rank, .epoch = open.epoch});
+  }
+}
+
+void LocalGroup::OnRanks(const std::function<void(int rank)>& fn) {
+  std::vector<std::thread> threads;
+  for (int rank = 1; rank < settings_.ranks; ++rank)
+    threads.emplace_back([&fn, rank] { fn(rank); });
+  fn(0);
+  for (std::thread& thread : threads) thread.join();
 }
 
 void LocalGroup::Submit(size_t index, const Prompt& prompt) {
@@ -117,10 +145,17 @@ void LocalGroup::Step() {
   v1::Plan plan;
   CHECK(plan.ParseFromString(plans_.front()));
   plans_.pop_front();
-  v1::StepResult result;
-  CHECK_OK(runner_->Step(plan, &result));
+  std::vector<v1::StepResult> results(runners_.size());
+  OnRanks([&](int rank) { CHECK_OK(runners_[rank]->Step(plan, &results[rank])); });
   ++steps_;
+  // In any order.
+  for (int rank = settings_.ranks - 1; rank >= 0; --rank) Apply(ToStepDone(rank, results[rank]));
+}
+
+core::StepDone LocalGroup::ToStepDone(int rank, const v1::StepResult& result) const {
+  CHECK(rank == 0 || result.tokens().empty()) << " rank 0 alone answers tokens";
   core::StepDone done{.group = kGroup,
+                      .rank = static_cast<uint32_t>(rank),
                       .epoch = core::Epoch(result.epoch()),
                       .step = core::Step(result.step()),
                       .table_digest = result.table_digest(),
@@ -133,7 +168,7 @@ void LocalGroup::Step() {
       to.top.push_back({static_cast<int32_t>(from.top_tokens(i)), from.top_logprobs(i)});
     }
   }
-  Apply(std::move(done));
+  return done;
 }
 
 // Plans under way are lost with their worker.

@@ -1,4 +1,4 @@
-// The production core and the production runner in one thread, joined by plan bytes: what a server
+// The production core and the production runners, one a rank, joined by plan bytes: what a server
 // does, without processes, so that hundreds of configurations can be compared in seconds.
 #pragma once
 
@@ -16,7 +16,10 @@ namespace pagoda::testing {
 // How a group runs; none of it may change a byte of what it gives.
 struct GroupSettings {
   std::string name;
+  std::string load_format = "dummy";
   std::string cpu_isa = "auto";
+  int ranks = 1;
+  std::string comm_backend = "auto";
   int threads = 1;
   uint32_t depth = 2;
   uint32_t block_size = 16;

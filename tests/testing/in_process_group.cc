@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/status.h"
 #include "proto/pagoda/v1/worker.pb.h"
+#include "tests/testing/open_epoch.h"
 
 namespace pagoda::testing {
 namespace {
@@ -80,8 +81,9 @@ void InProcessGroup::OpenEpoch(const core::OpenEpoch& open) {
   changed_.SignalAll();
 }
 
-void InProcessGroup::SendPlan(const core::StepPlan& plan) {
-  const absl::string_view bytes = encoder_.Encode(plan);
+void InProcessGroup::SendPlan(const core::SendPlan& send) {
+  const core::StepPlan& plan = *send.plan;
+  const absl::string_view bytes = encoder_.Encode(plan, send.timeout);
   MutexLock lock(&mutex_);
   if (plan.epoch.value() != epoch_ || lost_.has_value()) return;
   plans_.emplace_back(bytes);
@@ -137,7 +139,7 @@ absl::Status InProcessGroup::RunOnce() {
 }
 
 absl::Status InProcessGroup::ServeEpoch(const core::OpenEpoch& open) {
-  RETURN_IF_ERROR(runner_->Configure(ToConfigure(open)));
+  RETURN_IF_ERROR(testing::OpenEpoch(*runner_, ToConfigure(open)));
   held_.assign(open.capacity.num_blocks + 1, true);
   if (options_.poison_free_blocks) Poison();
   core::StepDone opened;

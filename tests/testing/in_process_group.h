@@ -41,7 +41,7 @@ class InProcessGroup final : public GroupLink {
   ~InProcessGroup() override;
 
   void OpenEpoch(const core::OpenEpoch& open) override;
-  void SendPlan(const core::StepPlan& plan) override;
+  void SendPlan(const core::SendPlan& send) override;
   void Drop(const core::Drop& drop) override;
 
   // As if the worker died: unanswered plans stay so, the pool is lost. False when no epoch was

@@ -69,6 +69,7 @@ class InProcessGroupTest : public ::testing::Test {
     plan.rows = {{.lane = 0, .tokens = 3}};
     return plan;
   }
+  void Send(const core::StepPlan& plan) { group_->SendPlan({.plan = &plan}); }
   core::StepPlan Steady(uint64_t epoch, uint64_t step) {
     core::StepPlan plan;
     plan.epoch = core::Epoch(epoch);
@@ -83,8 +84,8 @@ class InProcessGroupTest : public ::testing::Test {
 
 TEST_F(InProcessGroupTest, AnswersPlansInOrder) {
   Open(1);
-  group_->SendPlan(First(1));
-  group_->SendPlan(Steady(1, 2));  // before the first is answered
+  Send(First(1));
+  Send(Steady(1, 2));  // before the first is answered
   const core::StepDone first = Next<core::StepDone>();
   EXPECT_EQ(first.group, core::GroupId(3));
   EXPECT_EQ(first.epoch, core::Epoch(1));
@@ -97,15 +98,15 @@ TEST_F(InProcessGroupTest, AnswersPlansInOrder) {
 
 TEST_F(InProcessGroupTest, AKilledWorkerComesBackWithAFreshPool) {
   Open(1);
-  group_->SendPlan(First(1));
+  Send(First(1));
   const std::vector<int32_t> tokens = Next<core::StepDone>().tokens;
   EXPECT_TRUE(group_->Kill());
   const core::GroupLost lost = Next<core::GroupLost>();
   EXPECT_EQ(lost.epoch, core::Epoch(1));
   EXPECT_EQ(lost.reason, "killed");
   Open(2);
-  group_->SendPlan(Steady(1, 2));  // of the dead epoch: without effect
-  group_->SendPlan(First(2, 9));
+  Send(Steady(1, 2));  // of the dead epoch: without effect
+  Send(First(2, 9));
   EXPECT_EQ(Next<core::StepDone>().tokens, tokens);
 }
 
@@ -117,7 +118,7 @@ TEST_F(InProcessGroupTest, AKillBetweenEpochsDoesNothing) {
 TEST_F(InProcessGroupTest, ADropEndsItsOwnEpochOnly) {
   Open(4);
   group_->Drop({.group = core::GroupId(3), .epoch = core::Epoch(3), .reason = "stale"});
-  group_->SendPlan(First(4));
+  Send(First(4));
   Next<core::StepDone>();
   group_->Drop({.group = core::GroupId(3), .epoch = core::Epoch(4), .reason = "given up"});
   EXPECT_EQ(Next<core::GroupLost>().reason, "given up");
@@ -126,28 +127,28 @@ TEST_F(InProcessGroupTest, ADropEndsItsOwnEpochOnly) {
 
 TEST_F(InProcessGroupTest, ARefusedPlanEndsTheEpoch) {
   Open(1);
-  group_->SendPlan(Steady(1, 7));
+  Send(Steady(1, 7));
   EXPECT_THAT(Next<core::GroupLost>().reason, HasSubstr("a gap"));
   Open(2);
 }
 
 TEST_F(InProcessGroupTest, FreeBlocksHoldNaNAndReachNobody) {
   Open(1);
-  group_->SendPlan(First(1, 2));
+  Send(First(1, 2));
   const core::StepDone first = Next<core::StepDone>();
   core::StepPlan again = First(1, 2);  // the block that the next plan frees, now NaN
   again.snapshot = false;
   again.step = core::Step(3);
   core::StepPlan unbind = Steady(1, 2);
   unbind.ops = {{.kind = core::OpKind::kUnbind, .lane = 0}};
-  group_->SendPlan(unbind);
+  Send(unbind);
   Next<core::StepDone>();
-  group_->SendPlan(again);
+  Send(again);
   EXPECT_EQ(Next<core::StepDone>().tokens, first.tokens);
   // A lane that is told that block 5 holds its KV reads what is there: NaN.
   core::StepPlan foreign = Steady(1, 4);
   foreign.ops = {{.kind = core::OpKind::kSet, .lane = 0, .a = 0, .b = 5}};
-  group_->SendPlan(foreign);
+  Send(foreign);
   EXPECT_EQ(Next<core::StepDone>().failures.size(), 1u);
 }
 

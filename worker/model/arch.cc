@@ -45,24 +45,51 @@ constexpr ArchSpec kArchs[] = {
 class NeedList {
  public:
   using Role = TensorNeed::Role;
-  explicit NeedList(const ModelConfig& config) : config_(config) {}
+  NeedList(const ModelConfig& config, const ShardSpec& shard) : config_(config), shard_(shard) {}
 
   void Norm(const std::string& name) {
-    needs_.push_back({absl::StrCat(name, ".weight"), {config_.hidden_size}, Role::kNorm});
+    const int64_t size = config_.hidden_size;
+    needs_.push_back(
+        {absl::StrCat(name, ".weight"), {size}, Role::kNorm, ShareWhole(size, shard_)});
   }
-  void Matrix(const std::string& name, int64_t out, int64_t in, Role role = Role::kLinear) {
-    needs_.push_back({absl::StrCat(name, ".weight"), {out, in}, role});
+  // [vocabulary, hidden].
+  void Vocabulary(const std::string& name, Role role) {
+    const int64_t size = config_.vocab_size;
+    needs_.push_back({absl::StrCat(name, ".weight"),
+                      {size, config_.hidden_size},
+                      role,
+                      ShareVocabulary(size, shard_)});
   }
-  void Linear(const std::string& name, int64_t out, int64_t in, BiasRule bias) {
-    Matrix(name, out, in);
-    if (HasBias(bias, config_)) {
-      needs_.push_back({absl::StrCat(name, ".bias"), {out}, Role::kBias});
-    }
+  // Divided by outputs: `units` of `unit` each.
+  void Column(const std::string& name, int64_t units, int64_t unit, BiasRule bias) {
+    Linear(name,
+           units * unit,
+           config_.hidden_size,
+           ShareOutputs(units * unit, units, shard_),
+           bias,
+           ShareOutputs(units * unit, units, shard_));
+  }
+  // Divided by inputs; every rank holds the bias.
+  void Row(const std::string& name, int64_t in, BiasRule bias) {
+    const int64_t out = config_.hidden_size;
+    Linear(name, out, in, ShareInputs(in, shard_), bias, ShareWhole(out, shard_));
   }
   std::vector<TensorNeed> Take() { return std::move(needs_); }
 
  private:
+  void Linear(const std::string& name,
+              int64_t out,
+              int64_t in,
+              const TensorShare& share,
+              BiasRule bias,
+              const TensorShare& bias_share) {
+    needs_.push_back({absl::StrCat(name, ".weight"), {out, in}, Role::kLinear, share});
+    if (!HasBias(bias, config_)) return;
+    needs_.push_back({absl::StrCat(name, ".bias"), {out}, Role::kBias, bias_share});
+  }
+
   const ModelConfig& config_;
+  const ShardSpec shard_;
   std::vector<TensorNeed> needs_;
 };
 
@@ -99,25 +126,26 @@ std::string LayerName(absl::string_view pattern, int64_t layer) {
   return absl::StrReplaceAll(pattern, {{"{}", absl::StrCat(layer)}});
 }
 
-std::vector<TensorNeed> NeededTensors(const ArchSpec& arch, const ModelConfig& config) {
-  const int64_t hidden = config.hidden_size;
-  const int64_t q_size = config.num_heads * config.head_dim;
-  const int64_t kv_size = config.num_kv_heads * config.head_dim;
-  NeedList needs(config);
-  needs.Matrix(arch.embedding, config.vocab_size, hidden, NeedList::Role::kEmbedding);
+std::vector<TensorNeed> NeededTensors(const ArchSpec& arch,
+                                      const ModelConfig& config,
+                                      const ShardSpec& shard) {
+  const int64_t head = config.head_dim;
+  const int64_t features = config.intermediate_size;
+  NeedList needs(config, shard);
+  needs.Vocabulary(arch.embedding, NeedList::Role::kEmbedding);
   for (int64_t i = 0; i < config.num_layers; ++i) {
     needs.Norm(LayerName(arch.attention_norm, i));
-    needs.Linear(LayerName(arch.q, i), q_size, hidden, arch.qkv_bias);
-    needs.Linear(LayerName(arch.k, i), kv_size, hidden, arch.qkv_bias);
-    needs.Linear(LayerName(arch.v, i), kv_size, hidden, arch.qkv_bias);
-    needs.Linear(LayerName(arch.o, i), hidden, q_size, arch.o_bias);
+    needs.Column(LayerName(arch.q, i), config.num_heads, head, arch.qkv_bias);
+    needs.Column(LayerName(arch.k, i), config.num_kv_heads, head, arch.qkv_bias);
+    needs.Column(LayerName(arch.v, i), config.num_kv_heads, head, arch.qkv_bias);
+    needs.Row(LayerName(arch.o, i), config.num_heads * head, arch.o_bias);
     needs.Norm(LayerName(arch.mlp_norm, i));
-    needs.Linear(LayerName(arch.gate, i), config.intermediate_size, hidden, arch.mlp_bias);
-    needs.Linear(LayerName(arch.up, i), config.intermediate_size, hidden, arch.mlp_bias);
-    needs.Linear(LayerName(arch.down, i), hidden, config.intermediate_size, arch.mlp_bias);
+    needs.Column(LayerName(arch.gate, i), features, 1, arch.mlp_bias);
+    needs.Column(LayerName(arch.up, i), features, 1, arch.mlp_bias);
+    needs.Row(LayerName(arch.down, i), features, arch.mlp_bias);
   }
   needs.Norm(arch.final_norm);
-  if (!config.tie_word_embeddings) needs.Matrix(arch.lm_head, config.vocab_size, hidden);
+  if (!config.tie_word_embeddings) needs.Vocabulary(arch.lm_head, NeedList::Role::kLinear);
   return needs.Take();
 }
 

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "worker/model/sharding.h"
 
 namespace pagoda {
 
@@ -61,15 +62,19 @@ bool HasBias(BiasRule rule, const ModelConfig& config);
 // "model.layers.{}.mlp" and 3 give "model.layers.3.mlp".
 std::string LayerName(absl::string_view pattern, int64_t layer);
 
-// One tensor that a model's files must hold.
+// One tensor that a model's files must hold, and the part of it that a rank needs.
 struct TensorNeed {
   enum class Role : uint8_t { kEmbedding, kLinear, kNorm, kBias };
   std::string name;
-  std::vector<int64_t> shape;
+  std::vector<int64_t> shape;  // of the whole: [outputs, inputs] or [outputs]
   Role role;
+  TensorShare share;
 };
 
 // Every tensor of the model, layer by layer. With tied embeddings the lm_head is not among them.
-std::vector<TensorNeed> NeededTensors(const ArchSpec& arch, const ModelConfig& config);
+// REQUIRES: CheckShardable(config, shard).
+std::vector<TensorNeed> NeededTensors(const ArchSpec& arch,
+                                      const ModelConfig& config,
+                                      const ShardSpec& shard = {});
 
 }  // namespace pagoda

@@ -74,59 +74,106 @@ class Mismatch {
   std::vector<std::string> items_;
 };
 
+HostTensor WholeView(const StoredTensor& tensor) {
+  HostTensor view;
+  view.data = tensor.bytes.data();
+  view.dtype = *ComputeDtype(tensor.dtype);
+  view.rows = tensor.shape.size() == 1 ? 1 : tensor.shape[0];
+  view.cols = tensor.shape.back();
+  view.row_stride = view.cols;
+  return view;
+}
+
+// Rows or columns [begin, end).
+HostTensor Slice(const HostTensor& whole, bool rows, int64_t begin, int64_t end) {
+  HostTensor slice = whole;
+  (rows ? slice.rows : slice.cols) = end - begin;
+  slice.data = static_cast<const char*>(whole.data) +
+               begin * (rows ? whole.row_stride : 1) * DTypeSize(whole.dtype);
+  return slice;
+}
+
+uint64_t HashOf(const HostTensor& view, uint64_t hash) {
+  const char* row = static_cast<const char*>(view.data);
+  const size_t size = DTypeSize(view.dtype);
+  if (view.row_stride == view.cols) return Hash64({row, view.rows * view.cols * size}, hash);
+  for (int64_t i = 0; i < view.rows; ++i, row += view.row_stride * size) {
+    hash = Hash64({row, view.cols * size}, hash);
+  }
+  return hash;
+}
+
 class CheckpointSource : public TensorSource {
  public:
   explicit CheckpointSource(Checkpoint checkpoint) : checkpoint_(std::move(checkpoint)) {}
 
-  absl::Status Match(const ArchSpec& arch, const ModelConfig& config);
+  absl::Status Match(const ArchSpec& arch, const ModelConfig& config, const ShardSpec& shard);
 
   absl::StatusOr<SourceTensor> Get(const std::string& name) override {
     const auto it = needed_.find(name);
     CHECK(it != needed_.end()) << name;
-    const StoredTensor& tensor = *it->second;
+    const StoredTensor& tensor = *it->second.tensor;
+    const TensorShare& share = it->second.share;
     RETURN_IF_ERROR(checkpoint_.CheckUnchanged(tensor));
-    const uint64_t key =
-        Hash64(absl::StrCat(name, " ", FileDtypeName(tensor.dtype), ShapeText(tensor.shape)));
-    hash_ ^= Hash64(tensor.bytes, key);
-    bytes_read_ += tensor.bytes.size();
+    const HostTensor whole = WholeView(tensor);
+    const bool rows = tensor.shape.size() == 2 && share.axis == TensorShare::Axis::kOutputs;
+    const std::string identity =
+        absl::StrCat(name, " ", FileDtypeName(tensor.dtype), ShapeText(tensor.shape));
+    const bool hashed = share.whole() || !share.repeated;
+    for (int64_t i = share.first; hashed && i < share.first + share.count; ++i) {
+      const HostTensor piece = Slice(whole, rows, share.PieceBegin(i), share.PieceBegin(i + 1));
+      const uint64_t key = Hash64(absl::StrCat(identity, " ", i, "/", share.pieces));
+      (share.whole() ? hashes_.whole : hashes_.divided) ^= HashOf(piece, key);
+    }
     SourceTensor result;
-    result.view.data = tensor.bytes.data();
-    result.view.dtype = *ComputeDtype(tensor.dtype);
-    result.view.rows = tensor.shape.size() == 1 ? 1 : tensor.shape[0];
-    result.view.cols = tensor.shape.back();
-    result.view.row_stride = result.view.cols;
+    result.view = Slice(whole, rows, share.begin(), share.end());
+    bytes_read_ += Bytes(tensor, share);
     return result;
   }
 
   uint64_t bytes_total() const override { return bytes_total_; }
   uint64_t bytes_read() const override { return bytes_read_; }
 
-  absl::StatusOr<uint64_t> Finish() override {
-    for (const auto& [name, tensor] : needed_) RETURN_IF_ERROR(checkpoint_.CheckUnchanged(*tensor));
-    return hash_;
+  absl::StatusOr<TensorHashes> Finish() override {
+    for (const auto& [name, needed] : needed_) {
+      RETURN_IF_ERROR(checkpoint_.CheckUnchanged(*needed.tensor));
+    }
+    return hashes_;
   }
 
   std::string stored_dtype() const override { return DTypeName(embedding_dtype_); }
 
  private:
+  struct Needed {
+    const StoredTensor* tensor;  // of checkpoint_
+    TensorShare share;
+  };
+
+  static uint64_t Bytes(const StoredTensor& tensor, const TensorShare& share) {
+    return tensor.bytes.size() / static_cast<uint64_t>(share.extent) *
+           static_cast<uint64_t>(share.size());
+  }
+
   Checkpoint checkpoint_;
-  std::map<std::string, const StoredTensor*> needed_;  // into checkpoint_
+  std::map<std::string, Needed> needed_;
   DType embedding_dtype_ = DType::kF32;
   uint64_t bytes_total_ = 0;
   uint64_t bytes_read_ = 0;
-  uint64_t hash_ = 0;  // exclusive or over the tensors read: no order
+  TensorHashes hashes_;  // exclusive or over what was read: no order
 };
 
-absl::Status CheckpointSource::Match(const ArchSpec& arch, const ModelConfig& config) {
+absl::Status CheckpointSource::Match(const ArchSpec& arch,
+                                     const ModelConfig& config,
+                                     const ShardSpec& shard) {
   Mismatch missing, wrong, unexpected;
-  for (const TensorNeed& need : NeededTensors(arch, config)) {
+  for (const TensorNeed& need : NeededTensors(arch, config, shard)) {
     const StoredTensor* tensor = Find(checkpoint_, need, arch, config);
     if (tensor == nullptr) {
       missing.Add(QuotedName(need.name));
       continue;
     }
-    needed_.emplace(need.name, tensor);
-    bytes_total_ += tensor->bytes.size();
+    needed_.emplace(need.name, Needed{tensor, need.share});
+    bytes_total_ += Bytes(*tensor, need.share);
     const std::optional<DType> dtype = ComputeDtype(tensor->dtype);
     if (tensor->shape != need.shape || !dtype.has_value()) {
       wrong.Add(absl::StrCat(QuotedName(need.name),
@@ -155,10 +202,11 @@ absl::Status CheckpointSource::Match(const ArchSpec& arch, const ModelConfig& co
 
 absl::StatusOr<std::unique_ptr<TensorSource>> OpenCheckpointSource(const std::string& directory,
                                                                    const ArchSpec& arch,
-                                                                   const ModelConfig& config) {
+                                                                   const ModelConfig& config,
+                                                                   const ShardSpec& shard) {
   ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(directory));
   auto source = std::make_unique<CheckpointSource>(std::move(checkpoint));
-  RETURN_IF_ERROR(source->Match(arch, config));
+  RETURN_IF_ERROR(source->Match(arch, config, shard));
   return source;
 }
 

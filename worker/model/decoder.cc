@@ -1,6 +1,8 @@
 #include "worker/model/decoder.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <utility>
 #include <vector>
 
@@ -13,12 +15,11 @@
 namespace pagoda {
 namespace {
 
-// Completes a row-parallel linear: every rank's `partial` becomes the sum.
-absl::Status AllReduce(Communicator* communicator, TensorView partial) {
-  if (communicator == nullptr || communicator->size() == 1) return absl::OkStatus();
-  CHECK_EQ(partial.row_stride, partial.cols);
-  return communicator->AllReduce(
-      absl::MakeSpan(partial.Row<float>(0), static_cast<size_t>(partial.rows * partial.cols)));
+// All rows of an f32 buffer as one run of T, padding between rows included: it holds zeros.
+template <class T>
+absl::Span<T> Flat(TensorView view) {
+  return {static_cast<T*>(view.data),
+          static_cast<size_t>(view.rows * view.row_stride) * sizeof(float) / sizeof(T)};
 }
 
 }  // namespace
@@ -59,9 +60,21 @@ absl::Status Decoder::Configure(const StepLimits& limits) {
         backend_.MakeRopeTable({.inverse_frequencies = frequencies, .max_position = length}));
   }
   RETURN_IF_ERROR(MakeActivations(limits.max_tokens));
-  ASSIGN_OR_RETURN(
-      logits_,
-      backend_.NewActivation(DType::kF32, limits.max_logits_rows, model_.config.vocab_size));
+  return MakeLogits(limits.max_logits_rows);
+}
+
+absl::Status Decoder::MakeLogits(int64_t rows) {
+  const int64_t vocabulary = model_.config.vocab_size;
+  if (is_first()) {
+    ASSIGN_OR_RETURN(logits_, backend_.NewActivation(DType::kF32, rows, vocabulary));
+  }
+  if (group_size() == 1) return absl::OkStatus();
+  // As many as the first rank has; the last may have fewer.
+  const TensorShare share = ShareVocabulary(vocabulary, {.rank = 0, .size = model_.shard.size});
+  ASSIGN_OR_RETURN(own_logits_, backend_.NewActivation(DType::kF32, rows, share.size()));
+  if (!is_first()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(all_logits_,
+                   backend_.NewActivation(DType::kF32, rows * group_size(), share.size()));
   return absl::OkStatus();
 }
 
@@ -95,9 +108,9 @@ absl::Status Decoder::Forward(LayerOps& ops,
                               int64_t rows,
                               int64_t logits_rows,
                               KvPool& pool,
-                              Communicator* communicator) {
+                              Communicator& comm) {
   CHECK_LE(rows, buffers_.residual.rows);
-  CHECK_LE(logits_rows, logits_.rows);
+  CHECK_EQ(comm.size(), group_size());
   const ModelConfig& config = model_.config;
   const ModelWeights& weights = model_.weights;
   const Activations a = buffers_.Rows(rows);
@@ -105,12 +118,48 @@ absl::Status Decoder::Forward(LayerOps& ops,
       .num_q_heads = static_cast<int32_t>(ShardUnits(config.num_heads, model_.shard)),
       .scale = static_cast<float>(1 / std::sqrt(static_cast<double>(config.head_dim)))};
   ops.Embed(*weights.embedding, a.residual);
+  if (group_size() > 1) RETURN_IF_ERROR(comm.AllMerge(Flat<uint32_t>(a.residual)));
   for (int layer = 0; layer < config.num_layers; ++layer) {
-    RETURN_IF_ERROR(ForwardLayer(ops, layer, a, spec, pool, communicator));
+    RETURN_IF_ERROR(ForwardLayer(ops, layer, a, spec, pool, comm));
   }
   if (logits_rows == 0) return absl::OkStatus();
   ops.AddNorm(a.residual, a.delta, *weights.final_norm, Epsilon(), a.normed);
-  ops.Logits(a.normed, *weights.lm_head, Logits(logits_rows));
+  return ForwardLogits(ops, a.normed, logits_rows, comm);
+}
+
+absl::Status Decoder::ForwardLogits(LayerOps& ops, TensorView x, int64_t rows, Communicator& comm) {
+  const LinearWeight& lm_head = *model_.weights.lm_head;
+  if (group_size() == 1) {
+    ops.Logits(x, lm_head, Logits(rows));
+    return absl::OkStatus();
+  }
+  TensorView own = own_logits_.Rows(0, rows);
+  const TensorView sent = own;
+  own.cols = lm_head.out();
+  ops.Logits(x, lm_head, own);
+  const TensorView all = is_first() ? all_logits_.Rows(0, rows * group_size()) : TensorView{};
+  RETURN_IF_ERROR(comm.Gather(Flat<const std::byte>(sent), Flat<std::byte>(all), 0));
+  if (!is_first()) return absl::OkStatus();
+  for (int rank = 0; rank < group_size(); ++rank) {
+    const TensorShare share =
+        ShareVocabulary(model_.config.vocab_size, {.rank = rank, .size = model_.shard.size});
+    for (int64_t row = 0; row < rows; ++row) {
+      const float* from = all.Row<float>(rank * rows + row);
+      std::copy(from, from + share.size(), logits_.Row<float>(row) + share.begin());
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Decoder::RowLinear(LayerOps& ops,
+                                TensorView x,
+                                const LinearWeight& weight,
+                                TensorView out,
+                                Communicator& comm) {
+  ops.Linear(x, weight, out);
+  if (group_size() == 1) return absl::OkStatus();
+  RETURN_IF_ERROR(comm.AllReduce(Flat<float>(out)));
+  ops.AddBias(weight, out);
   return absl::OkStatus();
 }
 
@@ -119,7 +168,7 @@ absl::Status Decoder::ForwardLayer(LayerOps& ops,
                                    const Activations& a,
                                    const AttentionSpec& spec,
                                    KvPool& pool,
-                                   Communicator* communicator) {
+                                   Communicator& comm) {
   const LayerWeights& w = model_.weights.layers[layer];
   // A block's output joins the residual in the norm that follows it.
   const TensorView delta = layer == 0 ? TensorView{} : a.delta;
@@ -127,12 +176,10 @@ absl::Status Decoder::ForwardLayer(LayerOps& ops,
   ops.Linear(a.normed, *w.qkv, a.qkv);
   ops.RopeAndStoreKv(layer, a.qkv, *rope_, pool, a.q);
   ops.Attention(layer, a.q, pool, spec, a.attention);
-  ops.Linear(a.attention, *w.o, a.delta);
-  RETURN_IF_ERROR(AllReduce(communicator, a.delta));
+  RETURN_IF_ERROR(RowLinear(ops, a.attention, *w.o, a.delta, comm));
   ops.AddNorm(a.residual, a.delta, *w.mlp_norm, Epsilon(), a.normed);
   ops.Linear(a.normed, *w.gate_up, a.mlp);
-  ops.Linear(a.mlp, *w.down, a.delta);
-  return AllReduce(communicator, a.delta);
+  return RowLinear(ops, a.mlp, *w.down, a.delta, comm);
 }
 
 }  // namespace pagoda

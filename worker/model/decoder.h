@@ -34,14 +34,14 @@ class Decoder {
   absl::Status Configure(const StepLimits& limits);
 
   // The body of Backend::Run for one step over `pool`: `rows` tokens, `logits_rows` rows of logits.
-  // `communicator` may be null on a single rank. REQUIRES: within the limits of Configure.
+  // Errors are those of the communicator. REQUIRES: within the limits of Configure.
   absl::Status Forward(LayerOps& ops,
                        int64_t rows,
                        int64_t logits_rows,
                        KvPool& pool,
-                       Communicator* communicator);
+                       Communicator& comm);
 
-  // f32 [logits_rows, vocabulary], written by Forward.
+  // f32 [logits_rows, vocabulary], written by Forward; on rank 0.
   TensorView Logits(int64_t logits_rows) const { return logits_.Rows(0, logits_rows); }
 
  private:
@@ -59,12 +59,24 @@ class Decoder {
   };
 
   absl::Status MakeActivations(int64_t rows);
+  absl::Status MakeLogits(int64_t rows);
   absl::Status ForwardLayer(LayerOps& ops,
                             int layer,
                             const Activations& a,
                             const AttentionSpec& spec,
                             KvPool& pool,
-                            Communicator* communicator);
+                            Communicator& comm);
+  // The row-parallel linear, completed over all ranks, in a.delta.
+  absl::Status RowLinear(LayerOps& ops,
+                         TensorView x,
+                         const LinearWeight& weight,
+                         TensorView out,
+                         Communicator& comm);
+  // Each rank computes the logits of its tokens; rank 0 puts the rows together.
+  absl::Status ForwardLogits(LayerOps& ops, TensorView x, int64_t rows, Communicator& comm);
+
+  int64_t group_size() const { return model_.shard.size; }
+  bool is_first() const { return model_.shard.rank == 0; }
 
   float Epsilon() const { return static_cast<float>(model_.config.norm_eps); }
 
@@ -72,7 +84,10 @@ class Decoder {
   LoadedModel model_;
   std::unique_ptr<RopeTable> rope_;
   Activations buffers_;  // of max_tokens rows
-  TensorView logits_;    // f32 [max_logits_rows, vocabulary]
+  TensorView logits_;    // f32 [max_logits_rows, vocabulary]; rank 0
+  // With several ranks: f32 [max_logits_rows, tokens of a rank], and on rank 0 every rank's.
+  TensorView own_logits_;
+  TensorView all_logits_;
 };
 
 }  // namespace pagoda

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <utility>
@@ -11,31 +12,35 @@
 namespace pagoda {
 namespace {
 
-int64_t Elements(const TensorNeed& need) {
+int64_t ShareElements(const TensorNeed& need) {
   int64_t count = 1;
   for (const int64_t dim : need.shape) count *= dim;
-  return count;
+  return count / need.share.extent * need.share.size();
 }
 
-// Uniform in (middle - half, middle + half).
-void FillUniform(uint64_t key, float middle, float half, int64_t count, float* out) {
-  const std::array<uint32_t, 2> words = {static_cast<uint32_t>(key),
-                                         static_cast<uint32_t>(key >> 32)};
-  for (int64_t i = 0; i < count; i += 4) {
-    const uint64_t block = static_cast<uint64_t>(i) / 4;
-    const std::array<uint32_t, 4> random =
-        Philox4x32({static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), 0, 0}, words);
-    for (int64_t j = 0; j < 4 && i + j < count; ++j) {
-      out[i + j] = middle + half * (2 * UniformOpen(random[j]) - 1);
+// Elements [begin, end) of a tensor, uniform in (middle - half, middle + half).
+struct Uniform {
+  std::array<uint32_t, 2> key;
+  float middle = 0;
+  float half = 0.1f;
+
+  void Fill(int64_t begin, int64_t end, float* out) const {
+    for (int64_t i = begin / 4 * 4; i < end; i += 4) {
+      const uint64_t block = static_cast<uint64_t>(i) / 4;
+      const std::array<uint32_t, 4> random =
+          Philox4x32({static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32), 0, 0}, key);
+      for (int64_t j = std::max(i, begin); j < std::min(i + 4, end); ++j) {
+        out[j - begin] = middle + half * (2 * UniformOpen(random[j - i]) - 1);
+      }
     }
   }
-}
+};
 
 class DummySource : public TensorSource {
  public:
   explicit DummySource(std::vector<TensorNeed> needs) {
     for (TensorNeed& need : needs) {
-      bytes_total_ += static_cast<uint64_t>(Elements(need)) * sizeof(float);
+      bytes_total_ += static_cast<uint64_t>(ShareElements(need)) * sizeof(float);
       std::string name = need.name;
       needs_.emplace(std::move(name), std::move(need));
     }
@@ -45,22 +50,30 @@ class DummySource : public TensorSource {
     const auto it = needs_.find(name);
     CHECK(it != needs_.end()) << name;
     const TensorNeed& need = it->second;
-    const int64_t count = Elements(need);
+    const TensorShare& share = need.share;
+    const int64_t cols = need.shape.back();
+    const bool by_rows = need.shape.size() == 2 && share.axis == TensorShare::Axis::kOutputs;
     SourceTensor result;
-    result.storage = std::make_unique_for_overwrite<float[]>(count);
+    result.storage = std::make_unique_for_overwrite<float[]>(ShareElements(need));
     result.view.data = result.storage.get();
     result.view.dtype = DType::kF32;
-    result.view.rows = need.shape.size() == 1 ? 1 : need.shape[0];
-    result.view.cols = need.shape.back();
+    result.view.rows = need.shape.size() == 1 ? 1 : by_rows ? share.size() : need.shape[0];
+    result.view.cols = by_rows ? cols : share.size();
     result.view.row_stride = result.view.cols;
-    float middle = 0, half = 0.1f;
+    const uint64_t key = Hash64(name);
+    Uniform uniform = {{static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32)}};
     if (need.role == TensorNeed::Role::kNorm) {
-      middle = 1;
+      uniform.middle = 1;
     } else if (need.role != TensorNeed::Role::kBias) {
-      half = static_cast<float>(std::sqrt(3.0 / static_cast<double>(result.view.cols)));
+      uniform.half = static_cast<float>(std::sqrt(3.0 / static_cast<double>(cols)));
     }
-    FillUniform(Hash64(name), middle, half, count, result.storage.get());
-    bytes_read_ += static_cast<uint64_t>(count) * sizeof(float);
+    const int64_t first_row = by_rows ? share.begin() : 0;
+    const int64_t first_col = by_rows ? 0 : share.begin();
+    for (int64_t row = 0; row < result.view.rows; ++row) {
+      const int64_t begin = (first_row + row) * cols + first_col;
+      uniform.Fill(begin, begin + result.view.cols, &result.storage[row * result.view.cols]);
+    }
+    bytes_read_ += static_cast<uint64_t>(ShareElements(need)) * sizeof(float);
     return result;
   }
 
@@ -68,7 +81,7 @@ class DummySource : public TensorSource {
   uint64_t bytes_read() const override { return bytes_read_; }
 
   // The configuration, which the fingerprint holds anyway, determines every tensor.
-  absl::StatusOr<uint64_t> Finish() override { return Hash64("dummy"); }
+  absl::StatusOr<TensorHashes> Finish() override { return TensorHashes{.whole = Hash64("dummy")}; }
 
   std::string stored_dtype() const override { return DTypeName(DType::kF32); }
 
@@ -80,8 +93,10 @@ class DummySource : public TensorSource {
 
 }  // namespace
 
-std::unique_ptr<TensorSource> MakeDummySource(const ArchSpec& arch, const ModelConfig& config) {
-  return std::make_unique<DummySource>(NeededTensors(arch, config));
+std::unique_ptr<TensorSource> MakeDummySource(const ArchSpec& arch,
+                                              const ModelConfig& config,
+                                              const ShardSpec& shard) {
+  return std::make_unique<DummySource>(NeededTensors(arch, config, shard));
 }
 
 }  // namespace pagoda

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "common/hash.h"
 #include "common/status.h"
 #include "worker/model/memory_report.h"
@@ -16,18 +15,20 @@ namespace {
 
 absl::StatusOr<std::unique_ptr<TensorSource>> OpenSource(const LoadOptions& options,
                                                          const LoadedModel& model) {
-  if (options.load_format == "dummy") return MakeDummySource(*model.arch, model.config);
+  if (options.load_format == "dummy") {
+    return MakeDummySource(*model.arch, model.config, options.shard);
+  }
   if (options.load_format != "auto") {
     return absl::InvalidArgumentError(absl::StrCat("--load-format is ",
                                                    QuotedName(options.load_format),
                                                    ", expected auto or dummy"));
   }
-  return OpenCheckpointSource(options.directory, *model.arch, model.config);
+  return OpenCheckpointSource(options.directory, *model.arch, model.config, options.shard);
 }
 
 absl::Status CheckMemory(const LoadOptions& options, const LoadedModel& model) {
-  const MemoryReport report = EstimateMemory(*model.arch, model.config, model.dtype);
-  const uint64_t share = report.weight_bytes / options.shard.size;
+  const uint64_t share =
+      EstimateMemory(*model.arch, model.config, model.dtype, options.shard).weight_bytes;
   if (options.memory_limit_bytes == 0 || share <= options.memory_limit_bytes) {
     return absl::OkStatus();
   }
@@ -42,16 +43,15 @@ absl::Status CheckMemory(const LoadOptions& options, const LoadedModel& model) {
                                                    " are available"));
 }
 
-std::string Fingerprint(const LoadOptions& options, const LoadedModel& model, uint64_t tensors) {
-  const uint64_t hash = Hash64(absl::StrCat(CanonicalConfig(model.config),
-                                            " ",
-                                            DTypeName(model.dtype),
-                                            " ",
-                                            options.backend_kind,
-                                            " ",
-                                            options.numeric_contract),
-                               tensors);
-  return absl::StrFormat("%016x", hash);
+uint64_t Identity(const LoadOptions& options, const LoadedModel& model, uint64_t tensors) {
+  return Hash64(absl::StrCat(CanonicalConfig(model.config),
+                             " ",
+                             DTypeName(model.dtype),
+                             " ",
+                             options.backend_kind,
+                             " ",
+                             options.numeric_contract),
+                tensors);
 }
 
 }  // namespace
@@ -101,9 +101,10 @@ absl::StatusOr<LoadedModel> LoadModel(const LoadOptions& options,
                                 model.shard,
                                 *source,
                                 progress));
-  ASSIGN_OR_RETURN(const uint64_t tensors, source->Finish());
+  ASSIGN_OR_RETURN(const TensorHashes tensors, source->Finish());
   model.bytes_read = source->bytes_read();
-  model.fingerprint = Fingerprint(options, model, tensors);
+  model.identity = Identity(options, model, tensors.whole);
+  model.divided_hash = tensors.divided;
   return model;
 }
 

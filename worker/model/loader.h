@@ -18,10 +18,10 @@ struct LoadOptions {
   std::string directory;             // Hugging Face layout
   std::string dtype = "auto";        // auto, bfloat16, float32
   std::string load_format = "auto";  // auto (safetensors), dummy (config.json alone)
-  ShardSpec shard;                   // size 1 until tensor parallelism is built
-  std::string backend_kind;          // for the fingerprint: "cpu"
-  uint32_t numeric_contract = 0;     // version of kernels/NUMERICS.md, likewise
-  uint64_t memory_limit_bytes = 0;   // more than this is refused before reading; 0: no limit
+  ShardSpec shard;
+  std::string backend_kind;         // for the identity: "cpu"
+  uint32_t numeric_contract = 0;    // version of kernels/NUMERICS.md, likewise
+  uint64_t memory_limit_bytes = 0;  // more than this is refused before reading; 0: no limit
 };
 
 struct LoadedModel {
@@ -31,8 +31,11 @@ struct LoadedModel {
   ShardSpec shard;
   ModelWeights weights;
   uint64_t bytes_read = 0;  // of tensors
-  std::string fingerprint;  // 16 hex digits, equal on all ranks
-  std::string note;         // what the user should know about the dtype; usually empty
+  // Of configuration, dtype, contract, backend and the tensors that are not divided; equal on all
+  // ranks of a group and for every size of it.
+  uint64_t identity = 0;
+  uint64_t divided_hash = 0;  // TensorHashes::divided
+  std::string note;           // what the user should know about the dtype; usually empty
 };
 
 // INVALID_ARGUMENT for a bad file or option, UNIMPLEMENTED for a model that we do not support,

@@ -8,18 +8,22 @@
 namespace pagoda {
 namespace {
 
-uint64_t Elements(const TensorNeed& need) {
+uint64_t ShareElements(const TensorNeed& need) {
   uint64_t count = 1;
   for (const int64_t dim : need.shape) count *= static_cast<uint64_t>(dim);
-  return count;
+  return count / static_cast<uint64_t>(need.share.extent) *
+         static_cast<uint64_t>(need.share.size());
 }
 
 }  // namespace
 
-MemoryReport EstimateMemory(const ArchSpec& arch, const ModelConfig& config, DType dtype) {
+MemoryReport EstimateMemory(const ArchSpec& arch,
+                            const ModelConfig& config,
+                            DType dtype,
+                            const ShardSpec& shard) {
   MemoryReport report;
-  for (const TensorNeed& need : NeededTensors(arch, config)) {
-    uint64_t bytes = Elements(need);
+  for (const TensorNeed& need : NeededTensors(arch, config, shard)) {
+    uint64_t bytes = ShareElements(need);
     switch (need.role) {
       case TensorNeed::Role::kEmbedding:
         bytes *= DTypeSize(dtype) * (config.tie_word_embeddings ? 2 : 1);
@@ -35,7 +39,7 @@ MemoryReport EstimateMemory(const ArchSpec& arch, const ModelConfig& config, DTy
     report.weight_bytes += bytes;
   }
   report.kv_bytes_per_token = 2 * DTypeSize(dtype) * static_cast<uint64_t>(config.num_layers) *
-                              static_cast<uint64_t>(config.num_kv_heads) *
+                              static_cast<uint64_t>(ShardUnits(config.num_kv_heads, shard)) *
                               static_cast<uint64_t>(config.head_dim);
   return report;
 }

@@ -1,4 +1,4 @@
-// What a model needs in memory on a single rank, from its configuration alone (`doctor`, --probe,
+// What a model needs in memory on each rank, from its configuration alone (`doctor`, --probe,
 // and the check before a load).
 #pragma once
 
@@ -6,6 +6,7 @@
 
 #include "kernels/dtype.h"
 #include "worker/model/model_config.h"
+#include "worker/model/sharding.h"
 
 namespace pagoda {
 
@@ -16,8 +17,11 @@ struct MemoryReport {
   uint64_t kv_bytes_per_token = 0;  // all layers, K and V
 };
 
-// `dtype` is that of weights, activations and KV.
-MemoryReport EstimateMemory(const ArchSpec& arch, const ModelConfig& config, DType dtype);
+// Of one rank. `dtype` is that of weights, activations and KV. REQUIRES: CheckShardable.
+MemoryReport EstimateMemory(const ArchSpec& arch,
+                            const ModelConfig& config,
+                            DType dtype,
+                            const ShardSpec& shard = {});
 
 // The longest sequence whose KV fits beside the weights, in whole blocks and with the reserved one:
 // 0 when there is no room for one block, never beyond max_position_embeddings.

@@ -44,13 +44,6 @@ std::unique_ptr<std::byte[]> CopyAs(const HostTensor& source, DType dtype) {
   return copy;
 }
 
-// One matrix of a fused column-parallel linear; its outputs consist of `units` equal parts that
-// ranks may divide (heads, features).
-struct Part {
-  const char* name;
-  int64_t units;
-};
-
 class Builder {
  public:
   Builder(Backend& backend,
@@ -93,16 +86,19 @@ class Builder {
   }
 
   // The matrices side by side, each rank with its outputs.
-  LinearOr Column(int64_t layer, absl::Span<const Part> parts, BiasRule bias, Epilogue epilogue) {
+  LinearOr Column(int64_t layer,
+                  absl::Span<const char* const> patterns,
+                  BiasRule bias,
+                  Epilogue epilogue) {
     std::vector<SourceTensor> kept;
     std::vector<HostTensor> matrices, biases;
-    for (const Part& part : parts) {
-      const std::string name = LayerName(part.name, layer);
+    for (const char* pattern : patterns) {
+      const std::string name = LayerName(pattern, layer);
       ASSIGN_OR_RETURN(kept.emplace_back(), Get(name, ".weight"));
-      matrices.push_back(ShardOutputs(kept.back().view, part.units, shard_));
+      matrices.push_back(kept.back().view);
       if (!HasBias(bias, config_)) continue;
       ASSIGN_OR_RETURN(kept.emplace_back(), Get(name, ".bias"));
-      biases.push_back(ShardOutputs(kept.back().view, part.units, shard_));
+      biases.push_back(kept.back().view);
     }
     const LinearSpec spec = {.in = config_.hidden_size,
                              .dtype = dtype_,
@@ -112,43 +108,33 @@ class Builder {
     return backend_.PackLinear(spec, matrices, biases);
   }
 
-  // Each rank with its inputs.
+  // Each rank with its inputs, and with the whole bias.
   LinearOr Row(int64_t layer, const char* pattern, BiasRule bias) {
     const std::string name = LayerName(pattern, layer);
-    ASSIGN_OR_RETURN(const SourceTensor whole, Get(name, ".weight"));
-    const HostTensor matrix = ShardInputs(whole.view, shard_);
+    ASSIGN_OR_RETURN(const SourceTensor matrix, Get(name, ".weight"));
     SourceTensor bias_tensor;
     std::vector<HostTensor> biases;
     if (HasBias(bias, config_)) {
       ASSIGN_OR_RETURN(bias_tensor, Get(name, ".bias"));
       biases.push_back(bias_tensor.view);
     }
-    const LinearSpec spec = {.in = matrix.cols,
+    const LinearSpec spec = {.in = matrix.view.cols,
                              .dtype = dtype_,
                              .partition = Partition::kRow,
                              .epilogue = Epilogue::kStore,
                              .tp_size = shard_.size};
-    return backend_.PackLinear(spec, absl::MakeConstSpan(&matrix, 1), biases);
+    return backend_.PackLinear(spec, absl::MakeConstSpan(&matrix.view, 1), biases);
   }
 
   absl::StatusOr<LayerWeights> BuildLayer(int64_t i) {
     LayerWeights layer;
-    const int64_t features = config_.intermediate_size;
     ASSIGN_OR_RETURN(layer.attention_norm, Norm(LayerName(arch_.attention_norm, i)));
     ASSIGN_OR_RETURN(layer.qkv,
-                     Column(i,
-                            {{arch_.q, config_.num_heads},
-                             {arch_.k, config_.num_kv_heads},
-                             {arch_.v, config_.num_kv_heads}},
-                            arch_.qkv_bias,
-                            Epilogue::kStore));
+                     Column(i, {arch_.q, arch_.k, arch_.v}, arch_.qkv_bias, Epilogue::kStore));
     ASSIGN_OR_RETURN(layer.o, Row(i, arch_.o, arch_.o_bias));
     ASSIGN_OR_RETURN(layer.mlp_norm, Norm(LayerName(arch_.mlp_norm, i)));
     ASSIGN_OR_RETURN(layer.gate_up,
-                     Column(i,
-                            {{arch_.gate, features}, {arch_.up, features}},
-                            arch_.mlp_bias,
-                            Epilogue::kSiluMul));
+                     Column(i, {arch_.gate, arch_.up}, arch_.mlp_bias, Epilogue::kSiluMul));
     ASSIGN_OR_RETURN(layer.down, Row(i, arch_.down, arch_.mlp_bias));
     return layer;
   }
@@ -160,7 +146,11 @@ class Builder {
     HostTensor table = stored.view;
     table.data = weights->embedding_table.get();
     table.dtype = dtype_;
-    ASSIGN_OR_RETURN(weights->embedding, backend_.PackEmbedding(table, dtype_));
+    const EmbeddingSpec embedding = {
+        .dtype = dtype_,
+        .first_token = ShareVocabulary(config_.vocab_size, shard_).begin(),
+        .vocab_size = config_.vocab_size};
+    ASSIGN_OR_RETURN(weights->embedding, backend_.PackEmbedding(embedding, table));
     ASSIGN_OR_RETURN(weights->final_norm, Norm(arch_.final_norm));
     SourceTensor untied;
     if (!config_.tie_word_embeddings) {

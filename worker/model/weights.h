@@ -26,18 +26,18 @@ struct LayerWeights {
 };
 
 struct ModelWeights {
-  std::unique_ptr<std::byte[]>
-      embedding_table;  // [vocab, hidden]; `embedding` may read it in place
+  // [tokens of this rank, hidden]; `embedding` may read it in place.
+  std::unique_ptr<std::byte[]> embedding_table;
   std::unique_ptr<EmbeddingWeight> embedding;
   std::vector<LayerWeights> layers;
   std::unique_ptr<NormWeight> final_norm;
-  std::unique_ptr<LinearWeight> lm_head;  // whole on every rank
+  std::unique_ptr<LinearWeight> lm_head;  // of the same tokens as the embedding
 };
 
 using LoadProgress = absl::FunctionRef<void(uint64_t bytes_read, uint64_t bytes_total)>;
 
-// Reads every needed tensor once and packs it in `dtype` (kBf16 or kF32); f16 and other dtypes of
-// the files are converted. `progress` is called after each tensor group.
+// Reads the rank's share of every needed tensor once and packs it in `dtype` (kBf16 or kF32); f16
+// and other dtypes of the files are converted. `progress` is called after each tensor.
 absl::StatusOr<ModelWeights> BuildWeights(Backend& backend,
                                           const ArchSpec& arch,
                                           const ModelConfig& config,

@@ -7,6 +7,7 @@
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/clock.h"
 #include "common/status.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "worker/runner/plan_ops.h"
@@ -78,6 +79,7 @@ struct Runner::Epoch {
 
   const uint64_t id;
   uint64_t next_step = 1;
+  std::unique_ptr<Rendezvous> rendezvous;  // until Connect
   const std::unique_ptr<KvPool> pool;
   Lanes lanes;
   PlanOps ops;
@@ -86,6 +88,7 @@ struct Runner::Epoch {
 
 absl::StatusOr<std::unique_ptr<Runner>> Runner::Load(const RunnerOptions& options,
                                                      LoadProgress progress) {
+  ASSIGN_OR_RETURN(const CommBackend comm_backend, ParseCommBackend(options.comm_backend));
   const cpu::CpuBackendOptions device = {.threads = options.threads, .isa = options.cpu_isa};
   ASSIGN_OR_RETURN(std::string description, cpu::DescribeCpu(device));
   ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, cpu::MakeCpuBackend(device));
@@ -93,19 +96,31 @@ absl::StatusOr<std::unique_ptr<Runner>> Runner::Load(const RunnerOptions& option
                    LoadModel({.directory = options.model,
                               .dtype = options.dtype,
                               .load_format = options.load_format,
-                              .shard = {},
+                              .shard = options.shard,
                               .backend_kind = "cpu",
                               .numeric_contract = kNumericContract,
                               .memory_limit_bytes = options.memory_limit_bytes},
                              *backend,
                              progress));
-  return absl::WrapUnique(new Runner(std::move(backend), std::move(description), std::move(model)));
+  const CommOptions comm = {.rank = options.shard.rank,
+                            .size = options.shard.size,
+                            .backend = comm_backend,
+                            .interface = options.comm_interface};
+  return absl::WrapUnique(new Runner(  // its constructor is private
+      std::move(backend),
+      std::move(description),
+      std::move(model),
+      comm));
 }
 
-Runner::Runner(std::unique_ptr<Backend> backend, std::string device, LoadedModel model)
+Runner::Runner(std::unique_ptr<Backend> backend,
+               std::string device,
+               LoadedModel model,
+               const CommOptions& comm)
     : backend_(std::move(backend)),
       device_(std::move(device)),
-      decoder_(*backend_, std::move(model)) {}
+      decoder_(*backend_, std::move(model)),
+      comm_options_(comm) {}
 
 Runner::~Runner() = default;
 
@@ -114,7 +129,7 @@ uint64_t Runner::kv_bytes_per_token() const {
   return decoder_.MakeKvLayout(kBlockSize).BlockBytes() / kBlockSize;
 }
 
-absl::Status Runner::Configure(const v1::ConfigureRequest& config) {
+absl::StatusOr<std::string> Runner::Configure(const v1::ConfigureRequest& config) {
   EndEpoch();
   RETURN_IF_ERROR(CheckConfig(config));
   const LaneLimits lanes = LaneLimitsOf(config, model().config);
@@ -136,10 +151,45 @@ absl::Status Runner::Configure(const v1::ConfigureRequest& config) {
                                    decoder_.window(),
                                    *backend_,
                                    std::move(pool));
+  CommOptions comm = comm_options_;
+  comm.epoch = config.epoch();
+  absl::StatusOr<std::unique_ptr<Rendezvous>> rendezvous = backend_->OpenRendezvous(comm);
+  if (!rendezvous.ok()) {
+    EndEpoch();
+    return rendezvous.status();
+  }
+  epoch_->rendezvous = *std::move(rendezvous);
+  return epoch_->rendezvous->endpoint();
+}
+
+absl::Status Runner::Connect(absl::Span<const std::string> endpoints) {
+  if (epoch_->rendezvous == nullptr) {
+    return absl::FailedPreconditionError("the ranks of this epoch have met");
+  }
+  absl::StatusOr<std::unique_ptr<Communicator>> comm = epoch_->rendezvous->Connect(endpoints);
+  if (!comm.ok()) {
+    EndEpoch();
+    return comm.status();
+  }
+  epoch_->rendezvous.reset();
+  SetCommunicator(*std::move(comm));
   return absl::OkStatus();
 }
 
-void Runner::EndEpoch() { epoch_.reset(); }
+void Runner::EndEpoch() {
+  SetCommunicator(nullptr);
+  epoch_.reset();
+}
+
+void Runner::SetCommunicator(std::unique_ptr<Communicator> comm) {
+  MutexLock lock(&comm_mutex_);
+  comm_ = std::move(comm);
+}
+
+void Runner::Abort() {
+  MutexLock lock(&comm_mutex_);
+  if (comm_ != nullptr) comm_->Abort();
+}
 
 uint64_t Runner::epoch() const { return epoch_ == nullptr ? 0 : epoch_->id; }
 
@@ -148,7 +198,9 @@ const Lanes& Runner::lanes() const { return epoch_->lanes; }
 KvPool& Runner::pool() { return *epoch_->pool; }
 
 absl::Status Runner::Step(const v1::Plan& plan, v1::StepResult* result) {
-  if (epoch_ == nullptr) return absl::FailedPreconditionError("no epoch is open");
+  if (epoch_ == nullptr || comm_ == nullptr) {
+    return absl::FailedPreconditionError("no epoch is open");
+  }
   const auto start = std::chrono::steady_clock::now();
   result->Clear();
   absl::Status status = DoPlan(plan, result);
@@ -186,49 +238,75 @@ absl::Status Runner::DoPlan(const v1::Plan& plan, v1::StepResult* result) {
   if (plan.digest()) result->set_table_digest(epoch_->lanes.Digest());
   RETURN_IF_ERROR(epoch_->builder.Build(plan.rows()));
   if (!epoch_->builder.input().sequences.empty()) {
-    ASSIGN_OR_RETURN(const StepOutput* output, RunRows());
-    TakeOutput(*output, result);
+    // Without a limit of its own a plan is bound by the coordinator's patience alone.
+    comm_->SetDeadline(plan.timeout_ms() == 0
+                           ? absl::InfiniteFuture()
+                           : RealClock()->Now() + absl::Milliseconds(plan.timeout_ms()));
+    const StepOutput* output = nullptr;
+    RETURN_IF_ERROR(RunRows(&output));
+    AdvanceLanes();
+    if (is_first()) Answer(*output, result);
   }
   epoch_->lanes.EndPlan();
   ++epoch_->next_step;
   return absl::OkStatus();
 }
 
-absl::StatusOr<const StepOutput*> Runner::RunRows() {
+absl::Status Runner::RunRows(const StepOutput** output) {
   const StepBuilder& builder = epoch_->builder;
   KvPool& pool = *epoch_->pool;
   ASSIGN_OR_RETURN(PreparedStep * step, backend_->Prepare(builder.input(), pool));
   const absl::Status status = backend_->Run(*step, [&](LayerOps& ops) {
-    return decoder_.Forward(ops, step->num_rows(), step->num_logits_rows(), pool, nullptr);
+    return decoder_.Forward(ops, step->num_rows(), step->num_logits_rows(), pool, *comm_);
   });
-  if (status.ok() && !builder.sample_rows().empty()) {
+  const bool draws = status.ok() && !builder.sample_rows().empty();
+  if (draws && is_first()) {
     backend_->Sample(*step, decoder_.Logits(step->num_logits_rows()), builder.sample_rows());
   }
   // Also after an error: the step is to be off the device.
-  absl::StatusOr<const StepOutput*> output = backend_->Collect(*step);
+  const absl::StatusOr<const StepOutput*> collected = backend_->Collect(*step);
   RETURN_IF_ERROR(status);
-  return output;
+  RETURN_IF_ERROR(collected.status());
+  *output = *collected;
+  drawn_.assign(builder.sample_rows().size(), 0);
+  return draws ? ShareTokens(**output) : absl::OkStatus();
 }
 
-void Runner::TakeOutput(const StepOutput& output, v1::StepResult* result) {
+absl::Status Runner::ShareTokens(const StepOutput& output) {
+  const absl::Span<const SampleRow> rows = epoch_->builder.sample_rows();
+  if (is_first()) {
+    for (size_t i = 0; i < rows.size(); ++i) drawn_[i] = std::max(output.tokens[i].token, 0);
+  }
+  if (comm_->size() == 1) return absl::OkStatus();
+  RETURN_IF_ERROR(comm_->Broadcast(
+      {reinterpret_cast<std::byte*>(drawn_.data()), drawn_.size() * sizeof(int32_t)},
+      0));
+  if (is_first()) return absl::OkStatus();
+  for (size_t i = 0; i < rows.size(); ++i) backend_->SetLaneToken(rows[i].lane, drawn_[i]);
+  return absl::OkStatus();
+}
+
+void Runner::AdvanceLanes() {
   const StepBuilder& builder = epoch_->builder;
   Lanes& lanes = epoch_->lanes;
   for (int32_t lane : lanes.bound()) lanes.Advance(lane, builder.tokens(lane));
   const absl::Span<const SampleRow> rows = builder.sample_rows();
+  for (size_t i = 0; i < rows.size(); ++i) lanes.Draw(rows[i].lane, drawn_[i]);
+}
+
+void Runner::Answer(const StepOutput& output, v1::StepResult* result) const {
+  const absl::Span<const SampleRow> rows = epoch_->builder.sample_rows();
   const bool logprobs = std::any_of(rows.begin(), rows.end(), [](const SampleRow& row) {
     return row.params.logprobs >= 0;
   });
   for (size_t i = 0; i < rows.size(); ++i) {
     const SampledToken& sampled = output.tokens[i];
-    const int32_t token = std::max(sampled.token, 0);
-    result->add_tokens(static_cast<uint32_t>(token));
+    result->add_tokens(static_cast<uint32_t>(drawn_[i]));
     if (logprobs) AddLogprobs(sampled, rows[i].params.logprobs, output, result);
-    if (sampled.token < 0) {
-      v1::RowError* error = result->add_errors();
-      error->set_lane(static_cast<uint32_t>(rows[i].lane));
-      error->set_message("the model gave no usable logits (NaN or infinity)");
-    }
-    lanes.Draw(rows[i].lane, token);
+    if (sampled.token >= 0) continue;
+    v1::RowError* error = result->add_errors();
+    error->set_lane(static_cast<uint32_t>(rows[i].lane));
+    error->set_message("the model gave no usable logits (NaN or infinity)");
   }
 }
 

@@ -33,9 +33,10 @@ v1::ModelInfo MakeModelInfo(const Runner& runner) {
   info.set_vocab_size(static_cast<uint32_t>(config.vocab_size));
   info.set_max_position_embeddings(static_cast<uint32_t>(config.max_position_embeddings));
   info.set_num_layers(static_cast<uint32_t>(config.num_layers));
-  info.set_weight_bytes(EstimateMemory(*model.arch, config, model.dtype).weight_bytes);
+  info.set_weight_bytes(EstimateMemory(*model.arch, config, model.dtype, model.shard).weight_bytes);
   info.set_kv_bytes_per_token(runner.kv_bytes_per_token());
-  info.set_fingerprint(model.fingerprint);
+  info.set_identity(model.identity);
+  info.set_divided_hash(model.divided_hash);
   info.set_numeric_contract(kNumericContract);
   for (int32_t id : config.eos_token_ids) info.add_eos_token_ids(static_cast<uint32_t>(id));
   *info.mutable_defaults() = MakeDefaults(config.sampling);

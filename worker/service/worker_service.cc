@@ -1,7 +1,10 @@
 #include "worker/service/worker_service.h"
 
 #include <chrono>
+#include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
@@ -10,6 +13,7 @@
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/status.h"
+#include "kernels/comm/local_segment.h"
 #include "worker/service/model_info.h"
 
 namespace pagoda {
@@ -42,6 +46,18 @@ absl::Status Stopping() { return absl::UnavailableError("the worker is stopping"
 
 }  // namespace
 
+WorkerService::WorkerService(WorkerServiceOptions options)
+    : options_(std::move(options)), steps_thread_([this] { RunSteps(); }) {}
+
+WorkerService::~WorkerService() {
+  {
+    MutexLock lock(&mutex_);
+    ending_ = true;
+    changed_.SignalAll();
+  }
+  steps_thread_.join();
+}
+
 // ---- LoadModel, Profile, Health
 // -------------------------------------------------------------------
 
@@ -72,13 +88,6 @@ grpc::Status WorkerService::LoadModel(grpc::ServerContext*,
 
 absl::Status WorkerService::StartLoading(const v1::LoadModelRequest& request, bool* loaded) {
   RETURN_IF_ERROR(CheckVersion(request.protocol_version()));
-  if (request.rank() != 0 || request.size() != 1) {
-    return absl::UnimplementedError(absl::StrCat("rank ",
-                                                 request.rank(),
-                                                 " of ",
-                                                 request.size(),
-                                                 ": tensor parallelism is not built yet"));
-  }
   const std::string wanted = request.SerializeAsString();
   MutexLock lock(&mutex_);
   while (state_ == State::kLoading) changed_.Wait(&mutex_);
@@ -92,6 +101,19 @@ absl::Status WorkerService::StartLoading(const v1::LoadModelRequest& request, bo
     loaded_ = wanted;
   }
   return absl::OkStatus();
+}
+
+RunnerOptions WorkerService::ToRunnerOptions(const v1::LoadModelRequest& request) const {
+  return {.model = request.model(),
+          .dtype = request.dtype(),
+          .load_format = request.load_format(),
+          .cpu_isa = options_.cpu_isa,
+          .threads = options_.threads,
+          .memory_limit_bytes = MemoryAvailableBytes(),
+          .shard = {.rank = static_cast<int32_t>(request.rank()),
+                    .size = static_cast<int32_t>(request.size())},
+          .comm_backend = options_.comm_backend,
+          .comm_interface = options_.comm_interface};
 }
 
 absl::Status WorkerService::Load(const v1::LoadModelRequest& request,
@@ -108,20 +130,16 @@ absl::Status WorkerService::Load(const v1::LoadModelRequest& request,
     // Who asked may be gone; the model is for whoever asks next.
     writer->Write(progress);
   };
-  ASSIGN_OR_RETURN(runner_,
-                   Runner::Load({.model = request.model(),
-                                 .dtype = request.dtype(),
-                                 .load_format = request.load_format(),
-                                 .cpu_isa = options_.cpu_isa,
-                                 .threads = options_.threads,
-                                 .memory_limit_bytes = MemoryAvailableBytes()},
-                                report));
+  ASSIGN_OR_RETURN(runner_, Runner::Load(ToRunnerOptions(request), report));
   progress.set_done(true);
   *progress.mutable_model() = MakeModelInfo(*runner_);
   log::Info("model loaded",
             {{"model", request.model()},
              {"dtype", progress.model().dtype()},
+             {"rank", request.rank()},
+             {"ranks", request.size()},
              {"weight_bytes", progress.model().weight_bytes()},
+             {"bytes_read", runner_->model().bytes_read},
              {"device", runner_->device()},
              {"seconds",
               std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}});
@@ -138,11 +156,12 @@ grpc::Status WorkerService::Profile(grpc::ServerContext*,
     MutexLock lock(&mutex_);
     if (state_ != State::kLoaded) return ToGrpc(NoModel());
     // The pool of an epoch whose stream is broken is about to go and does not count.
-    while (stream_ != nullptr && stream_->IsCancelled()) changed_.Wait(&mutex_);
+    while (stream_ != nullptr && stream_->context()->IsCancelled()) changed_.Wait(&mutex_);
     response->set_last_epoch(highest_epoch_);
   }
   response->set_memory_available_bytes(MemoryAvailableBytes());
   response->set_device(runner_->device());
+  response->set_host(HostIdentity());
   return grpc::Status::OK;
 }
 
@@ -164,30 +183,32 @@ grpc::Status WorkerService::Health(grpc::ServerContext*,
 
 grpc::Status WorkerService::Configure(grpc::ServerContext*,
                                       const v1::ConfigureRequest* request,
-                                      v1::ConfigureResponse*) {
-  const absl::Status status = DoConfigure(*request);
-  if (!status.ok()) {
+                                      v1::ConfigureResponse* response) {
+  const absl::StatusOr<std::string> endpoint = DoConfigure(*request);
+  if (endpoint.ok()) {
+    response->set_endpoint(*endpoint);
+  } else {
     log::Error("an epoch cannot be configured",
-               {{"epoch", request->epoch()}, {"reason", status.ToString()}});
+               {{"epoch", request->epoch()}, {"reason", endpoint.status().ToString()}});
   }
-  return ToGrpc(status);
+  return ToGrpc(endpoint.status());
 }
 
-absl::Status WorkerService::DoConfigure(const v1::ConfigureRequest& request) {
+absl::StatusOr<std::string> WorkerService::DoConfigure(const v1::ConfigureRequest& request) {
   RETURN_IF_ERROR(CheckVersion(request.protocol_version()));
   RETURN_IF_ERROR(TakeRunner(request.epoch()));
-  absl::Status status = runner_->Configure(request);
+  absl::StatusOr<std::string> endpoint = runner_->Configure(request);
   bool first = false;
   {
     MutexLock lock(&mutex_);
     configuring_ = false;
     epoch_ = runner_->epoch();
     last_step_ = 0;
-    first = status.ok() && !std::exchange(was_ready_, was_ready_ || status.ok());
+    first = endpoint.ok() && !std::exchange(was_ready_, was_ready_ || endpoint.ok());
     changed_.SignalAll();
   }
   if (first) options_.ready();
-  return status;
+  return endpoint;
 }
 
 absl::Status WorkerService::TakeRunner(uint64_t epoch) {
@@ -197,7 +218,7 @@ absl::Status WorkerService::TakeRunner(uint64_t epoch) {
   if (epoch <= highest_epoch_) return Stale(epoch, highest_epoch_);
   highest_epoch_ = epoch;
   while (stream_ != nullptr || configuring_) {
-    if (stream_ != nullptr) stream_->TryCancel();
+    if (stream_ != nullptr) stream_->context()->TryCancel();
     changed_.Wait(&mutex_);
   }
   if (epoch != highest_epoch_) return Stale(epoch, highest_epoch_);
@@ -208,38 +229,65 @@ absl::Status WorkerService::TakeRunner(uint64_t epoch) {
 // ---- Steps
 // ----------------------------------------------------------------------------------------
 
-grpc::Status WorkerService::Steps(grpc::ServerContext* context, Stream* stream) {
-  {
-    MutexLock lock(&mutex_);
-    if (state_ != State::kLoaded) return ToGrpc(NoModel());
-    if (stopping_) return ToGrpc(Stopping());
-    if (stream_ != nullptr) {
-      return ToGrpc(absl::FailedPreconditionError("another stream of steps is open"));
-    }
-    stream_ = context;
-  }
-  const absl::Status status = ServeStream(stream);
+grpc::ServerBidiReactor<v1::StepMessage, v1::StepResult>* WorkerService::Steps(
+    grpc::CallbackServerContext* context) {
   MutexLock lock(&mutex_);
-  stream_ = nullptr;
-  stepping_ = false;
+  const absl::Status status = CheckOpenable();
+  if (!status.ok()) {
+    StepsCall* const refused = std::make_unique<StepsCall>(context, nullptr).release();
+    refused->End(ToGrpc(status));
+    return refused;
+  }
+  // A step that waits for other ranks ends at once when nobody waits for it any more.
+  stream_ = std::make_unique<StepsCall>(context, [this] { runner_->Abort(); }).release();
+  unserved_ = true;
   changed_.SignalAll();
-  return ToGrpc(status);
+  return stream_;
 }
 
-absl::Status WorkerService::ServeStream(Stream* stream) {
+absl::Status WorkerService::CheckOpenable() const {
+  if (state_ != State::kLoaded) return NoModel();
+  if (stopping_) return Stopping();
+  if (stream_ == nullptr) return absl::OkStatus();
+  return absl::FailedPreconditionError("another stream of steps is open");
+}
+
+void WorkerService::RunSteps() {
+  while (true) {
+    StepsCall* call = nullptr;
+    {
+      MutexLock lock(&mutex_);
+      while (!unserved_ && !ending_) changed_.Wait(&mutex_);
+      if (!unserved_) return;
+      unserved_ = false;
+      call = stream_;
+    }
+    const absl::Status status = ServeStream(call);
+    {
+      MutexLock lock(&mutex_);
+      stream_ = nullptr;
+      stepping_ = false;
+      changed_.SignalAll();
+    }
+    call->End(ToGrpc(status));
+  }
+}
+
+absl::Status WorkerService::ServeStream(StepsCall* call) {
   v1::StepMessage message;
-  if (!stream->Read(&message)) return absl::CancelledError("no Open came");
+  if (!call->Read(&message)) return absl::CancelledError("no Open came");
   RETURN_IF_ERROR(AcceptOpen(message));
+  const v1::Open& open = message.open();
+  const std::vector<std::string> endpoints(open.endpoints().begin(), open.endpoints().end());
+  absl::Status status = runner_->Connect(endpoints);
   v1::StepResult opened;
-  opened.set_epoch(message.open().epoch());
-  absl::Status status = absl::OkStatus();
-  if (stream->Write(opened)) status = ServePlans(stream);
+  opened.set_epoch(open.epoch());
+  if (status.ok() && call->Write(opened)) status = ServePlans(call);
   EndEpoch();
-  if (!status.ok() && !absl::IsUnavailable(status)) {
-    log::Error("the epoch ends",
-               {{"epoch", message.open().epoch()}, {"reason", status.ToString()}});
+  if (!status.ok() && !absl::IsUnavailable(status) && !absl::IsCancelled(status)) {
+    log::Error("the epoch ends", {{"epoch", open.epoch()}, {"reason", status.ToString()}});
   } else {
-    log::Info("the stream of steps is over", {{"epoch", message.open().epoch()}});
+    log::Info("the stream of steps is over", {{"epoch", open.epoch()}});
   }
   return status;
 }
@@ -248,9 +296,6 @@ absl::Status WorkerService::AcceptOpen(const v1::StepMessage& message) {
   if (!message.has_open()) return absl::FailedPreconditionError("a stream starts with Open");
   const v1::Open& open = message.open();
   RETURN_IF_ERROR(CheckVersion(open.protocol_version()));
-  if (open.endpoints_size() > 1) {
-    return absl::UnimplementedError("endpoints: tensor parallelism is not built yet");
-  }
   MutexLock lock(&mutex_);
   if (epoch_ == 0 || open.epoch() != epoch_ || configuring_) {
     return absl::FailedPreconditionError(
@@ -259,12 +304,12 @@ absl::Status WorkerService::AcceptOpen(const v1::StepMessage& message) {
   return absl::OkStatus();
 }
 
-absl::Status WorkerService::ServePlans(Stream* stream) {
+absl::Status WorkerService::ServePlans(StepsCall* call) {
   v1::StepMessage message;
   v1::Plan plan;
   v1::StepResult result;
   RunningHash hash;
-  while (stream->Read(&message)) {
+  while (call->Read(&message)) {
     if (message.message_case() != v1::StepMessage::kPlan) {
       return message.has_open() ? absl::FailedPreconditionError("Open comes once")
              : message.has_sample_input()
@@ -283,8 +328,8 @@ absl::Status WorkerService::ServePlans(Stream* stream) {
       MutexLock lock(&mutex_);
       last_step_ = result.step();
     }
-    if (!has_stepped_.exchange(true)) options_.stepped();
-    if (!stream->Write(result)) break;
+    if (!std::exchange(has_stepped_, true)) options_.stepped();
+    if (!call->Write(result)) break;
     RETURN_IF_ERROR(SetStepping(false));
   }
   return absl::OkStatus();
@@ -305,11 +350,11 @@ void WorkerService::EndEpoch() {
 bool WorkerService::Stop() {
   MutexLock lock(&mutex_);
   stopping_ = true;
-  if (stream_ != nullptr && !stepping_) stream_->TryCancel();
+  if (stream_ != nullptr && !stepping_) stream_->context()->TryCancel();
   const absl::Time deadline = RealClock()->Now() + kStopGrace;
   while (stream_ != nullptr && changed_.WaitUntil(&mutex_, deadline)) {
   }
-  if (stream_ != nullptr) stream_->TryCancel();
+  if (stream_ != nullptr) stream_->context()->TryCancel();
   while (stream_ != nullptr) changed_.Wait(&mutex_);
   return state_ != State::kLoading;
 }

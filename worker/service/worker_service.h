@@ -1,22 +1,25 @@
 // pagoda.v1.Worker over one runner.
 //
-// gRPC calls each method on a thread of its own. The runner belongs to one of them at a time: the
-// handler of the Steps stream, which computes on its thread, or a Configure, which first ends the
-// stream that is open. Health needs only the mutex, which nobody holds while computing.
+// gRPC calls each method on a thread of its own; steps are computed on one thread of the service.
+// The runner belongs to one thread at a time: that one, while a stream of steps is open, or a
+// Configure's, which first ends the stream. Health needs only the mutex, which nobody holds while
+// computing.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "common/mutex.h"
 #include "proto/pagoda/v1/worker.grpc.pb.h"
 #include "worker/runner/runner.h"
+#include "worker/service/steps_call.h"
 
 namespace pagoda {
 
@@ -26,14 +29,18 @@ inline constexpr uint32_t kWorkerProtocolVersion = 1;
 struct WorkerServiceOptions {
   std::string cpu_isa = "auto";
   int threads = 0;  // 0: every CPU that the process may use
+  std::string comm_backend = "auto";
+  std::string comm_interface = "lo";
   // Once each, from gRPC's threads: the first epoch is configured; the first step is computed.
   std::function<void()> ready = [] {};
   std::function<void()> stepped = [] {};
 };
 
-class WorkerService final : public v1::Worker::Service {
+class WorkerService final : public v1::Worker::WithCallbackMethod_Steps<v1::Worker::Service> {
  public:
-  explicit WorkerService(WorkerServiceOptions options) : options_(std::move(options)) {}
+  explicit WorkerService(WorkerServiceOptions options);
+  // REQUIRES: no call is open (Stop, and the server's end).
+  ~WorkerService() override;
 
   grpc::Status LoadModel(grpc::ServerContext* context,
                          const v1::LoadModelRequest* request,
@@ -44,8 +51,8 @@ class WorkerService final : public v1::Worker::Service {
   grpc::Status Configure(grpc::ServerContext* context,
                          const v1::ConfigureRequest* request,
                          v1::ConfigureResponse* response) override;
-  grpc::Status Steps(grpc::ServerContext* context,
-                     grpc::ServerReaderWriter<v1::StepResult, v1::StepMessage>* stream) override;
+  grpc::ServerBidiReactor<v1::StepMessage, v1::StepResult>* Steps(
+      grpc::CallbackServerContext* context) override;
   grpc::Status Health(grpc::ServerContext* context,
                       const v1::HealthRequest* request,
                       v1::HealthResponse* response) override;
@@ -56,19 +63,22 @@ class WorkerService final : public v1::Worker::Service {
   bool Stop() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
-  using Stream = grpc::ServerReaderWriter<v1::StepResult, v1::StepMessage>;
-
+  RunnerOptions ToRunnerOptions(const v1::LoadModelRequest& request) const;
   absl::Status Load(const v1::LoadModelRequest& request,
                     grpc::ServerWriter<v1::LoadModelProgress>* writer);
   // Takes the task of loading; OK and `*loaded` when the model is there already.
   absl::Status StartLoading(const v1::LoadModelRequest& request, bool* loaded)
       ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::Status DoConfigure(const v1::ConfigureRequest& request) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<std::string> DoConfigure(const v1::ConfigureRequest& request)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   // Makes the runner this Configure's, when its epoch is new and no newer one came meanwhile.
   absl::Status TakeRunner(uint64_t epoch) ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::Status ServeStream(Stream* stream) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The service's own thread: serves one stream after another.
+  void RunSteps() ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status CheckOpenable() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status ServeStream(StepsCall* call) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status AcceptOpen(const v1::StepMessage& message) ABSL_LOCKS_EXCLUDED(mutex_);
-  absl::Status ServePlans(Stream* stream) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::Status ServePlans(StepsCall* call) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status SetStepping(bool stepping) ABSL_LOCKS_EXCLUDED(mutex_);
   void EndEpoch() ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -81,16 +91,19 @@ class WorkerService final : public v1::Worker::Service {
   CondVar changed_;
   State state_ ABSL_GUARDED_BY(mutex_) = State::kEmpty;
   std::string loaded_ ABSL_GUARDED_BY(mutex_);  // the request of the present or coming model
-  v1::LoadModelProgress done_ ABSL_GUARDED_BY(mutex_);             // the last message of a load
-  bool configuring_ ABSL_GUARDED_BY(mutex_) = false;               // the runner is a Configure's
-  grpc::ServerContext* stream_ ABSL_GUARDED_BY(mutex_) = nullptr;  // the Steps call at hand
-  bool stepping_ ABSL_GUARDED_BY(mutex_) = false;                  // it computes or answers
+  v1::LoadModelProgress done_ ABSL_GUARDED_BY(mutex_);   // the last message of a load
+  bool configuring_ ABSL_GUARDED_BY(mutex_) = false;     // the runner is a Configure's
+  StepsCall* stream_ ABSL_GUARDED_BY(mutex_) = nullptr;  // the Steps call at hand
+  bool unserved_ ABSL_GUARDED_BY(mutex_) = false;        // it waits for RunSteps
+  bool stepping_ ABSL_GUARDED_BY(mutex_) = false;        // it computes or answers
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t highest_epoch_ ABSL_GUARDED_BY(mutex_) = 0;  // ever asked for
   uint64_t epoch_ ABSL_GUARDED_BY(mutex_) = 0;          // open; 0: none
   uint64_t last_step_ ABSL_GUARDED_BY(mutex_) = 0;      // of it, answered
   bool was_ready_ ABSL_GUARDED_BY(mutex_) = false;
-  std::atomic<bool> has_stepped_ = false;
+  bool ending_ ABSL_GUARDED_BY(mutex_) = false;  // RunSteps shall return
+  bool has_stepped_ = false;                     // steps_thread_'s
+  std::thread steps_thread_;
 };
 
 }  // namespace pagoda

@@ -7,16 +7,18 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "client/cli/supervisor/log_line.h"
 #include "common/check.h"
 #include "common/clock.h"
+#include "common/limits.h"
 #include "common/log.h"
 #include "common/status.h"
 
@@ -25,7 +27,7 @@ namespace {
 
 // For a coordinator that does not keep its own --drain-timeout.
 constexpr absl::Duration kDrainSlack = absl::Seconds(10);
-constexpr int kWorkerEndMs = 5000;
+constexpr absl::Duration kWorkerEnd = absl::Seconds(5);
 // timeout(1) signals a process and then its group: that is one wish, not two.
 constexpr absl::Duration kSameSignal = absl::Milliseconds(300);
 
@@ -38,9 +40,9 @@ sigset_t StopSignals() {
   return signals;
 }
 
-bool IsDead(const Child& child, int timeout_ms) {
+void AwaitDeath(const Child& child, int timeout_ms) {
   pollfd dead{.fd = child.pidfd(), .events = POLLIN};
-  return poll(&dead, 1, timeout_ms) == 1;
+  poll(&dead, 1, timeout_ms);
 }
 
 // For poll; -1 is passed over.
@@ -93,31 +95,40 @@ absl::Status Supervisor::Start() {
   signals_ = Fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
   CHECK_GE(signals_.get(), 0);
   ASSIGN_OR_RETURN(directory_, PrivateDir::Make());
-  RETURN_IF_ERROR(StartWorker());
+  const int64_t ranks = options_.flags.tensor_parallel_size;
+  const int64_t local = options_.local_workers == 0 ? ranks : options_.local_workers;
+  for (int64_t rank = 0; rank < local; ++rank) {
+    workers_.push_back({.name = ranks == 1 ? "worker" : absl::StrCat("worker of rank ", rank)});
+  }
+  for (size_t rank = 0; rank < workers_.size(); ++rank) RETURN_IF_ERROR(StartWorker(rank));
   return StartCoordinator();
 }
 
-std::string Supervisor::WorkerAddress() const {
-  return absl::StrCat("unix:", directory_->path(), "/worker.sock");
+std::string Supervisor::WorkerAddress(size_t rank) const {
+  return absl::StrCat("unix:", directory_->path(), "/worker-", rank, ".sock");
 }
 
-absl::Status Supervisor::StartWorker() {
+absl::Status Supervisor::StartWorker(size_t rank) {
   std::vector<std::string> argv = {absl::StrCat(options_.programs, "/pagoda-worker"),
-                                   absl::StrCat("--listen=", WorkerAddress()),
+                                   absl::StrCat("--listen=", WorkerAddress(rank)),
                                    absl::StrCat("--status-fd=", Child::kStatusFd)};
-  for (std::string& argument : WorkerArguments(options_.flags)) {
-    argv.push_back(std::move(argument));
-  }
-  worker_ = {.name = "worker"};
-  ASSIGN_OR_RETURN(worker_.child, Child::Start(argv));
-  log::Info("worker started", {{"pid", worker_.child->pid()}});
+  ServerFlags flags = options_.flags;
+  const int workers = static_cast<int>(workers_.size());
+  if (flags.threads == 0 && workers > 1) flags.threads = std::max(1, CpuLimit() / workers);
+  for (std::string& argument : WorkerArguments(flags)) argv.push_back(std::move(argument));
+  Process& worker = workers_[rank];
+  worker = {.name = worker.name, .was_ready = worker.was_ready};
+  ASSIGN_OR_RETURN(worker.child, Child::Start(argv));
+  log::Info("worker started", {{"rank", rank}, {"pid", worker.child->pid()}});
   return absl::OkStatus();
 }
 
 absl::Status Supervisor::StartCoordinator() {
   std::vector<std::string> argv = {absl::StrCat(options_.programs, "/pagoda-coordinator"),
-                                   absl::StrCat("--worker=", WorkerAddress()),
                                    absl::StrCat("--status-fd=", Child::kStatusFd)};
+  for (size_t rank = 0; rank < workers_.size(); ++rank) {
+    argv.push_back(absl::StrCat("--worker=", WorkerAddress(rank)));
+  }
   for (std::string& argument : CoordinatorArguments(options_.flags)) {
     argv.push_back(std::move(argument));
   }
@@ -129,26 +140,27 @@ absl::Status Supervisor::StartCoordinator() {
 }
 
 void Supervisor::Turn() {
-  std::array<pollfd, 8> watched;
-  size_t n = 0;
-  watched[n++] = Watch(worker_.child->pidfd());
-  watched[n++] = Watch(coordinator_.child->pidfd());
-  watched[n++] = Watch(signals_.get());
-  watched[n++] = Watch(stop_event_.get());
-  for (const Process* process : {&worker_, &coordinator_}) {
-    watched[n++] = Watch(process->output.at_end() ? -1 : process->child->output());
-    watched[n++] = Watch(process->status.at_end() ? -1 : process->child->status());
-  }
-  if (poll(watched.data(), n, MillisecondsUntil(give_up_)) < 0) {
+  std::vector<pollfd> watched = {Watch(signals_.get()), Watch(stop_event_.get())};
+  const auto watch = [&watched](const Process& process) {
+    watched.push_back(Watch(process.child->pidfd()));
+    watched.push_back(Watch(process.output.at_end() ? -1 : process.child->output()));
+    watched.push_back(Watch(process.status.at_end() ? -1 : process.child->status()));
+  };
+  watch(coordinator_);
+  for (const Process& worker : workers_) watch(worker);
+  if (poll(watched.data(), watched.size(), MillisecondsUntil(give_up_)) < 0) {
     CHECK_EQ(errno, EINTR);
     return;
   }
   ReadSignals();
   // What a dead process had said comes before its death.
-  ReadOutput(&worker_);
   ReadOutput(&coordinator_);
-  if (!over_ && watched[1].revents != 0) CoordinatorDied();
-  if (!over_ && watched[0].revents != 0) WorkerDied();
+  for (Process& worker : workers_) ReadOutput(&worker);
+  const auto died = [&watched](size_t process) { return watched[2 + 3 * process].revents != 0; };
+  if (!over_ && died(0)) CoordinatorDied();
+  for (size_t rank = 0; rank < workers_.size(); ++rank) {
+    if (!over_ && died(1 + rank)) WorkerDied(rank);
+  }
   if (!over_ && RealClock()->Now() >= give_up_) {
     End(absl::DeadlineExceededError("the coordinator did not end in time"));
   }
@@ -182,16 +194,16 @@ void Supervisor::ReadOutput(Process* process) {
     if (options_.log != nullptr) options_.log(line);
   }
   for (const std::string& report : process->status.Read(process->child->status())) {
-    if (process == &worker_) {
-      WorkerSays(report);
-    } else {
+    if (process == &coordinator_) {
       CoordinatorSays(report);
+    } else {
+      WorkerSays(process, report);
     }
   }
 }
 
-void Supervisor::WorkerSays(absl::string_view report) {
-  if (report == "ready") worker_was_ready_ = true;
+void Supervisor::WorkerSays(Process* worker, absl::string_view report) {
+  if (report == "ready") worker->was_ready = true;
   if (report == "step") deaths_ = 0;
 }
 
@@ -202,15 +214,21 @@ void Supervisor::CoordinatorSays(absl::string_view report) {
     MutexLock lock(&mutex_);
     address_ = address;
     changed_.SignalAll();
-  } else if (absl::ConsumePrefix(&report, "suspect ") && worker_.child != nullptr) {
-    log::Warning("worker killed", {{"pid", worker_.child->pid()}, {"reason", report}});
-    worker_.child->Signal(SIGKILL);  // its death is news of a later turn
+  } else if (absl::ConsumePrefix(&report, "suspect ")) {
+    const std::pair<std::string, std::string> words =
+        absl::StrSplit(report, absl::MaxSplits(' ', 1));
+    size_t rank = 0;
+    // A rank of another host is fenced by its epoch alone.
+    if (!absl::SimpleAtoi(words.first, &rank) || rank >= workers_.size()) return;
+    const Child& child = *workers_[rank].child;
+    log::Warning("worker killed", {{"rank", rank}, {"pid", child.pid()}, {"reason", words.second}});
+    child.Signal(SIGKILL);  // its death is news of a later turn
   }
 }
 
-void Supervisor::WorkerDied() {
-  const std::string obituary = Obituary(&worker_);
-  if (!worker_was_ready_) {
+void Supervisor::WorkerDied(size_t rank) {
+  const std::string obituary = Obituary(&workers_[rank]);
+  if (!workers_[rank].was_ready) {
     End(absl::UnavailableError(absl::StrCat(obituary, ", before it was ready")));
     return;
   }
@@ -220,7 +238,7 @@ void Supervisor::WorkerDied() {
     return;
   }
   log::Warning(absl::StrCat(obituary, "; starting another"), {{"deaths", deaths_}});
-  if (absl::Status status = StartWorker(); !status.ok()) End(std::move(status));
+  if (absl::Status status = StartWorker(rank); !status.ok()) End(std::move(status));
 }
 
 void Supervisor::CoordinatorDied() {
@@ -242,19 +260,26 @@ void Supervisor::End(absl::Status result) {
   result_ = std::move(result);
 }
 
-// A clean end is only owed to a worker whose coordinator has ended well.
+// A clean end is only owed to workers whose coordinator has ended well.
 void Supervisor::EndProcesses() {
-  if (result_.ok() && options_.drain && worker_.child != nullptr) {
-    worker_.child->Signal(SIGTERM);
-    IsDead(*worker_.child, kWorkerEndMs);
+  if (result_.ok() && options_.drain) {
+    const absl::Time until = RealClock()->Now() + kWorkerEnd;
+    for (const Process& worker : workers_) {
+      if (worker.child != nullptr) worker.child->Signal(SIGTERM);
+    }
+    for (const Process& worker : workers_) {
+      if (worker.child != nullptr) AwaitDeath(*worker.child, MillisecondsUntil(until));
+    }
   }
-  for (Process* process : {&coordinator_, &worker_}) {
-    if (process->child == nullptr) continue;
+  const auto end = [this](Process* process) {
+    if (process->child == nullptr) return;
     process->child->Signal(SIGKILL);
     process->child->Wait();
     ReadOutput(process);
     process->child.reset();
-  }
+  };
+  end(&coordinator_);
+  for (Process& worker : workers_) end(&worker);
 }
 
 }  // namespace pagoda

@@ -1,5 +1,6 @@
-// Keeps a server alive: starts pagoda-worker and pagoda-coordinator, replaces a worker that dies,
-// ends when the coordinator does or when told to. Whatever happens, no process is left.
+// Keeps a server alive: starts the pagoda-workers of this host and pagoda-coordinator, replaces a
+// worker that dies, ends when the coordinator does or when told to. Whatever happens, no process is
+// left.
 //
 // Everything happens on the thread inside Run, which waits in one poll.
 #pragma once
@@ -26,6 +27,8 @@ class Supervisor {
     std::string programs;  // the directory of pagoda-worker and pagoda-coordinator
     std::string model;     // directory
     ServerFlags flags;
+    // Ranks that run on this host, from rank 0; the others join from elsewhere. 0: all.
+    int64_t local_workers = 0;
     // What the processes log, line by line, on Run's thread; null: nobody cares.
     std::function<void(absl::string_view line)> log;
     // Being told to stop lets unfinished requests finish; being told again does not.
@@ -39,7 +42,7 @@ class Supervisor {
   static void BlockSignals();
 
   // Serves until told to stop, which is OK. Else what ended it: a coordinator's death, a worker's
-  // before it was ever ready, kMaxDeaths of a worker without one step. REQUIRES: called once.
+  // before its rank was ever ready, kMaxDeaths of workers without one step. REQUIRES: called once.
   absl::Status Run();
 
   // Any thread. The first call drains, where the options say so; the second ends at once.
@@ -57,37 +60,37 @@ class Supervisor {
     LineReader output;
     LineReader status;
     std::string last_error;  // line of this child
+    bool was_ready = false;  // it, or one before it
   };
 
   absl::Status Start();
-  absl::Status StartWorker();
+  absl::Status StartWorker(size_t rank);
   absl::Status StartCoordinator();
   // Waits for news and acts on it.
   void Turn();
   void ReadSignals();
   void StopRequested();
   void ReadOutput(Process* process);
-  void WorkerSays(absl::string_view report);
+  void WorkerSays(Process* worker, absl::string_view report);
   void CoordinatorSays(absl::string_view report);
-  void WorkerDied();
+  void WorkerDied(size_t rank);
   void CoordinatorDied();
   // Reaps; "the worker was killed by signal 9 (Killed): its last error line".
   std::string Obituary(Process* process);
   void End(absl::Status result);
   void EndProcesses();
-  std::string WorkerAddress() const;
+  std::string WorkerAddress(size_t rank) const;
 
   const Options options_;
   Fd stop_event_;  // eventfd: how often Stop was called
 
   // Run's thread.
-  std::unique_ptr<PrivateDir> directory_;  // holds the worker's socket
+  std::unique_ptr<PrivateDir> directory_;  // holds the workers' sockets
   Fd signals_;
-  Process worker_{.name = "worker"};
+  std::vector<Process> workers_;  // by rank
   Process coordinator_{.name = "coordinator"};
-  bool worker_was_ready_ = false;  // any of them
-  int deaths_ = 0;                 // of workers since the last completed step
-  int stops_ = 0;                  // how often it was told
+  int deaths_ = 0;  // of workers since the last completed step
+  int stops_ = 0;   // how often it was told
   absl::Time last_signal_ = absl::InfinitePast();
   absl::Time give_up_ = absl::InfiniteFuture();  // on a drain
   bool over_ = false;

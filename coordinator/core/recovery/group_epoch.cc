@@ -8,12 +8,18 @@
 
 namespace pagoda::core {
 
-void GroupEpoch::Begin(Epoch last, absl::Duration allowance) {
+void GroupEpoch::Begin(Epoch last, uint32_t ranks, absl::Duration allowance) {
   CHECK(state_ == State::kAbsent);
+  CHECK(ranks >= 1 && ranks <= kMaxRanks);
   state_ = State::kOpening;
   epoch_ = Epoch(std::max(epoch_, last).value() + 1);
-  unanswered_.push_back({Step(0), allowance});
+  all_ = static_cast<uint32_t>((uint64_t{1} << ranks) - 1);
+  Add(Step(0), allowance);
   begins_ = true;
+}
+
+void GroupEpoch::Add(Step step, absl::Duration allowance) {
+  unanswered_.push_back({.step = step, .allowance = allowance, .missing = all_});
 }
 
 void GroupEpoch::Tick(absl::Time now) {
@@ -24,22 +30,43 @@ void GroupEpoch::Tick(absl::Time now) {
 void GroupEpoch::Sent(Step step, absl::Time now, absl::Duration allowance) {
   CHECK(state_ == State::kOpen);
   if (unanswered_.empty()) deadline_ = now + allowance;
-  unanswered_.push_back({step, allowance});
+  Add(step, allowance);
 }
 
-absl::Status GroupEpoch::Answered(Step step) {
-  if (unanswered_.empty() || unanswered_.front().step != step) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "answer to step ",
-        step.value(),
-        unanswered_.empty() ? ", but no step is unanswered"
-                            : absl::StrCat(", expected ", unanswered_.front().step.value())));
+absl::Status GroupEpoch::Answered(uint32_t rank, Step step, uint64_t digest) {
+  if (rank >= kMaxRanks || (all_ >> rank & 1) == 0) {
+    return absl::FailedPreconditionError(absl::StrCat("answer of rank ", rank, ", which is none"));
   }
+  const auto next = std::find_if(unanswered_.begin(), unanswered_.end(), [rank](const auto& step) {
+    return (step.missing >> rank & 1) != 0;
+  });
+  if (next == unanswered_.end() || next->step != step) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("answer to step ",
+                     step.value(),
+                     next == unanswered_.end() ? ", but no step is unanswered"
+                                               : absl::StrCat(", expected ", next->step.value())));
+  }
+  if (next->missing != all_ && next->digest != digest) {
+    return absl::DataLossError(
+        absl::StrCat("rank ",
+                     rank,
+                     " has other block tables than the ranks before it, at step ",
+                     step.value()));
+  }
+  next->digest = digest;
+  next->missing &= ~(1u << rank);
+  return absl::OkStatus();
+}
+
+std::optional<Step> GroupEpoch::TakeComplete() {
+  if (unanswered_.empty() || unanswered_.front().missing != 0) return std::nullopt;
+  const Step step = unanswered_.front().step;
   state_ = State::kOpen;
   unanswered_.erase(unanswered_.begin());
   deadline_ = absl::InfiniteFuture();
   begins_ = !unanswered_.empty();
-  return absl::OkStatus();
+  return step;
 }
 
 void GroupEpoch::Finish() {

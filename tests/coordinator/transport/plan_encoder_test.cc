@@ -9,8 +9,8 @@ namespace {
 
 v1::Plan RoundTrip(const core::StepPlan& plan) {
   PlanEncoder encoder;
-  encoder.Encode(plan);  // a second use must not see leftovers
-  const absl::string_view bytes = encoder.Encode(plan);
+  encoder.Encode(plan, absl::Milliseconds(2500));  // a second use must not see leftovers
+  const absl::string_view bytes = encoder.Encode(plan, absl::Milliseconds(2500));
   v1::Plan parsed;
   EXPECT_TRUE(parsed.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())));
   // What the generated writer makes of it is the same, so nothing was written that it does not
@@ -35,6 +35,21 @@ TEST(PlanEncoderTest, HeadCarriesEpochStepAndFlags) {
   EXPECT_EQ(parsed.step(), uint64_t{1} << 40);
   EXPECT_TRUE(parsed.snapshot());
   EXPECT_TRUE(parsed.digest());
+  EXPECT_EQ(parsed.timeout_ms(), 2500u);
+}
+
+TEST(PlanEncoderTest, TimeoutsAreRoundedUpToMilliseconds) {
+  const core::StepPlan plan = PlanAt(1, 1);
+  PlanEncoder encoder;
+  for (const auto& [timeout, milliseconds] : {std::pair(absl::Nanoseconds(1), 1u),
+                                              {absl::Milliseconds(7), 7u},
+                                              {absl::ZeroDuration(), 0u},
+                                              {absl::InfiniteDuration(), 0xffffffffu}}) {
+    const absl::string_view bytes = encoder.Encode(plan, timeout);
+    v1::Plan parsed;
+    ASSERT_TRUE(parsed.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())));
+    EXPECT_EQ(parsed.timeout_ms(), milliseconds);
+  }
 }
 
 TEST(PlanEncoderTest, BindCarriesTokensAndEverySamplingField) {

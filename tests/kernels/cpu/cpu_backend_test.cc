@@ -288,15 +288,18 @@ TEST(CpuBackendTest, OptionsAreCheckedAndDescribed) {
 
 TEST(CpuBackendTest, WhatItCannotDoIsRefusedAtLoad) {
   const auto backend = *MakeCpuBackend({.threads = 1});
-  EXPECT_EQ(backend->MakeCommunicator(0, 2).status().code(), absl::StatusCode::kUnimplemented);
-  EXPECT_TRUE(backend->MakeCommunicator(0, 1).ok());
+  EXPECT_EQ(backend->OpenRendezvous({.rank = 2, .size = 2}).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(backend->OpenRendezvous({}).ok());
   EXPECT_EQ(backend->Configure({}).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(backend->NewActivation(DType::kF32, 0, 4).status().code(),
             absl::StatusCode::kInvalidArgument);
   const float value = 1;
   const HostTensor table{&value, DType::kF32, 1, 1, 1};
-  EXPECT_EQ(backend->PackEmbedding(table, DType::kF16).status().code(),
+  EXPECT_EQ(backend->PackEmbedding({.dtype = DType::kF16, .vocab_size = 1}, table).status().code(),
             absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(backend->PackEmbedding({.first_token = 1, .vocab_size = 1}, table).status().code(),
+            absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(backend->PackNorm({}).status().code(), absl::StatusCode::kInvalidArgument);
 }
 

@@ -45,7 +45,7 @@ TinyModel::TinyModel(Backend* backend, DType dtype) : backend_(*backend), dtype_
   head_ = Weight(kVocab, kHidden, 0.3f);
   embedding_bytes_ = reference::Encode(embedding_, dtype_);
   const HostTensor table{embedding_bytes_.data(), dtype_, kVocab, kHidden, kHidden};
-  packed_embedding_ = *backend_.PackEmbedding(table, dtype_);
+  packed_embedding_ = *backend_.PackEmbedding({.dtype = dtype_, .vocab_size = kVocab}, table);
   packed_final_norm_ = PackNorm(final_norm_);
   packed_head_ = Pack({.in = kHidden, .dtype = dtype_}, {&head_});
   for (int i = 0; i < kHeadDim / 2; ++i) frequencies_.push_back(std::pow(100.0, -i / 8.0));

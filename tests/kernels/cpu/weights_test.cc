@@ -92,6 +92,39 @@ TEST_F(WeightsTest, AShardIsAViewIntoTheWholeTensor) {
   }
 }
 
+TEST_F(WeightsTest, ADividedRowParallelBiasIsLeftForAfterTheSum) {
+  const reference::Matrix w = reference::Random(4, 64, DType::kF32, 1);
+  const HostTensor weight = Tensor(w.values.data(), DType::kF32, 4, 64);
+  const HostTensor bias = Tensor(w.values.data(), DType::kF32, 1, 4);
+  LinearSpec spec{.in = 64, .dtype = DType::kF32, .partition = Partition::kRow};
+  const auto alone = Pack(spec, {weight}, {bias});
+  ASSERT_TRUE(alone.ok());
+  EXPECT_NE((*alone)->packed().bias, nullptr);
+  EXPECT_EQ((*alone)->late_bias(), nullptr);
+  spec.tp_size = 2;
+  const auto divided = Pack(spec, {weight}, {bias});
+  ASSERT_TRUE(divided.ok());
+  EXPECT_EQ((*divided)->packed().bias, nullptr);
+  ASSERT_NE((*divided)->late_bias(), nullptr);
+  for (int i = 0; i < 4; ++i) EXPECT_EQ((*divided)->late_bias()[i], w.values[i]);
+}
+
+TEST_F(WeightsTest, AnEmbeddingReadsItsOwnTokensAndZerosForOthers) {
+  const std::vector<float> rows = {1, 2, 3, -0.0f};
+  const auto embedding =
+      CpuEmbedding::Make({.dtype = DType::kF32, .first_token = 5, .vocab_size = 9},
+                         Tensor(rows.data(), DType::kF32, 2, 2));
+  ASSERT_TRUE(embedding.ok());
+  const auto read = [&](int32_t token) {
+    std::vector<uint32_t> out(2, 7);
+    (*embedding)->Read(token, reinterpret_cast<float*>(out.data()));
+    return out;
+  };
+  EXPECT_EQ(read(6), (std::vector<uint32_t>{0x40400000, 0x80000000}));
+  EXPECT_EQ(read(4), (std::vector<uint32_t>{0, 0}));
+  EXPECT_EQ(read(7), (std::vector<uint32_t>{0, 0}));
+}
+
 TEST_F(WeightsTest, OtherDtypesAreConvertedAndNothingNeedsAlignment) {
   std::vector<std::byte> bytes(1 + 32 * 2);
   for (int k = 0; k < 32; ++k) std::memcpy(&bytes[1 + 2 * k], &kHalfOfTwo, 2);
@@ -137,7 +170,6 @@ TEST_F(WeightsTest, WhatCannotBePackedIsRefusedWithAReason) {
   const LinearSpec half{.in = 32, .dtype = DType::kF16};
   const LinearSpec fused{.in = 32, .epilogue = Epilogue::kSiluMul};
   const LinearSpec row{.in = 32, .partition = Partition::kRow, .tp_size = 3};
-  const LinearSpec row_bias{.in = 32, .partition = Partition::kRow, .tp_size = 2};
   const LinearSpec no_ranks{.in = 32, .partition = Partition::kRow, .tp_size = 0};
   struct Case {
     LinearSpec spec;
@@ -157,8 +189,7 @@ TEST_F(WeightsTest, WhatCannotBePackedIsRefusedWithAReason) {
                          {half, {good}, {}, kUnbuilt, "float16"},
                          {fused, {good}, {}, kInvalid, "gate and up"},
                          {row, {good}, {}, kInvalid, "3 ranks cannot divide"},
-                         {no_ranks, {good}, {}, kInvalid, "tp_size 0"},
-                         {row_bias, {good}, {bias}, kUnbuilt, "bias over several ranks"}}) {
+                         {no_ranks, {good}, {}, kInvalid, "tp_size 0"}}) {
     const absl::Status status = Pack(test.spec, test.parts, test.biases).status();
     EXPECT_EQ(status.code(), test.code) << test.message;
     EXPECT_THAT(std::string(status.message()), HasSubstr(test.message));
@@ -180,9 +211,9 @@ TEST(CpuEmbeddingTest, RowsAreRoundedToTheModelsDtype) {
   const std::vector<float> table = {1, 2, 3 + 0x1p-20f, 4};
   const HostTensor tensor{table.data(), DType::kF32, 2, 2, 2};
   float row[2];
-  CpuEmbedding(tensor, DType::kF32).Read(1, row);
+  CpuEmbedding({.dtype = DType::kF32, .vocab_size = tensor.rows}, tensor).Read(1, row);
   EXPECT_EQ(row[0], 3 + 0x1p-20f);
-  CpuEmbedding(tensor, DType::kBf16).Read(1, row);
+  CpuEmbedding({.dtype = DType::kBf16, .vocab_size = tensor.rows}, tensor).Read(1, row);
   EXPECT_EQ(row[0], 3);
   EXPECT_EQ(row[1], 4);
 }

@@ -11,7 +11,6 @@
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "kernels/backend.h"
-#include "kernels/comm/communicator.h"
 
 namespace pagoda::testing {
 
@@ -47,7 +46,9 @@ struct FakeLinear : LinearWeight, Packed {
   int64_t in() const override { return spec.in; }
   int64_t out() const override { return spec.epilogue == Epilogue::kSiluMul ? rows / 2 : rows; }
 };
-struct FakeEmbedding : EmbeddingWeight, Packed {};
+struct FakeEmbedding : EmbeddingWeight, Packed {
+  EmbeddingSpec embedding;
+};
 struct FakeNorm : NormWeight, Packed {};
 struct FakeRope : RopeTable {
   int64_t max_position() const override { return positions; }
@@ -72,10 +73,11 @@ class FakeBackend : public Backend {
     for (const HostTensor& bias : biases) AppendValues(bias, &weight->biases);
     return weight;
   }
-  absl::StatusOr<std::unique_ptr<EmbeddingWeight>> PackEmbedding(const HostTensor& table,
-                                                                 DType dtype) override {
-    CHECK_EQ(table.dtype, dtype);
+  absl::StatusOr<std::unique_ptr<EmbeddingWeight>> PackEmbedding(const EmbeddingSpec& spec,
+                                                                 const HostTensor& table) override {
+    CHECK_EQ(table.dtype, spec.dtype);
     auto weight = std::make_unique<FakeEmbedding>();
+    weight->embedding = spec;
     AppendValues(table, &weight->values);
     return weight;
   }
@@ -100,7 +102,7 @@ class FakeBackend : public Backend {
   absl::StatusOr<std::unique_ptr<KvPool>> MakeKvPool(const KvLayout&, int32_t) override {
     return absl::UnimplementedError("fake");
   }
-  absl::StatusOr<std::unique_ptr<Communicator>> MakeCommunicator(int, int) override {
+  absl::StatusOr<std::unique_ptr<Rendezvous>> OpenRendezvous(const CommOptions&) override {
     return absl::UnimplementedError("fake");
   }
   absl::Status Configure(const StepLimits&) override { return absl::OkStatus(); }
@@ -143,6 +145,10 @@ class RecordingOps : public LayerOps {
     CHECK_EQ(out.cols, weight.out());
     CHECK(out.data != x.data);
     Add("linear", First<FakeLinear>(weight), out);
+  }
+  void AddBias(const LinearWeight& weight, TensorView out) override {
+    CHECK_EQ(out.cols, weight.out());
+    lines.push_back("bias");
   }
   void RopeAndStoreKv(int layer, TensorView qkv, const RopeTable&, KvPool&, TensorView q) override {
     CHECK_EQ(qkv.rows, q.rows);

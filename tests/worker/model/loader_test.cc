@@ -47,10 +47,11 @@ class LoaderTest : public ::testing::Test {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
     return std::string(status.message());
   }
-  std::string Fingerprint() {
+  // What a fingerprint is made of.
+  std::pair<uint64_t, uint64_t> Hashes() {
     const auto model = Load();
     EXPECT_TRUE(model.ok()) << model.status();
-    return model.ok() ? model->fingerprint : "";
+    return model.ok() ? std::pair(model->identity, model->divided_hash) : std::pair(0ul, 0ul);
   }
 
   TempDir dir_;
@@ -116,7 +117,7 @@ TEST_F(LoaderTest, ATiedHeadIsTheEmbeddingUnderEitherName) {
   auto model = Load();
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_EQ(Linear(model->weights.lm_head).values, table);
-  const std::string fingerprint = model->fingerprint;
+  const auto hashes = Hashes();
 
   auto node = tensors.extract("model.embed_tokens.weight");
   node.key() = "lm_head.weight";
@@ -126,7 +127,7 @@ TEST_F(LoaderTest, ATiedHeadIsTheEmbeddingUnderEitherName) {
   ASSERT_TRUE(model.ok()) << model.status();
   EXPECT_EQ(Linear(model->weights.lm_head).values, table);
   EXPECT_EQ(dynamic_cast<const FakeEmbedding&>(*model->weights.embedding).values, table);
-  EXPECT_EQ(model->fingerprint, fingerprint);
+  EXPECT_EQ(Hashes(), hashes);
 }
 
 TEST_F(LoaderTest, DtypesAreConverted) {
@@ -253,40 +254,39 @@ TEST_F(LoaderTest, AFileThatIsWrittenAfterItsLastReadIsAnError) {
 }
 
 TEST_F(LoaderTest, TheFingerprintDependsOnWhatDecidesOutputsAndOnNothingElse) {
-  const std::string base = Fingerprint();
-  EXPECT_EQ(base.size(), 16u);
-  EXPECT_EQ(Fingerprint(), base);
+  const auto base = Hashes();
+  EXPECT_EQ(Hashes(), base);
   WriteFile(dir_.File("generation_config.json"), R"({"temperature": 0.5})");
-  EXPECT_EQ(Fingerprint(), base);
+  EXPECT_EQ(Hashes(), base);
 
-  std::vector<std::string> all = {base};
+  std::vector<std::pair<uint64_t, uint64_t>> all = {base};
   options_.dtype = "float32";
-  all.push_back(Fingerprint());
+  all.push_back(Hashes());
   options_.dtype = "auto";
   options_.numeric_contract = 2;
-  all.push_back(Fingerprint());
+  all.push_back(Hashes());
   options_.numeric_contract = 1;
   options_.backend_kind = "cuda sm_90";
-  all.push_back(Fingerprint());
+  all.push_back(Hashes());
   options_.backend_kind = "fake";
   TestTensors tensors = TinyWeights(false);
   tensors["model.norm.weight"].bytes[5] ^= 1;
   WriteWeights(tensors);
-  all.push_back(Fingerprint());
+  all.push_back(Hashes());
   std::swap(tensors["model.layers.0.self_attn.k_proj.weight"],
             tensors["model.layers.0.self_attn.v_proj.weight"]);
   WriteWeights(tensors);
-  all.push_back(Fingerprint());
+  all.push_back(Hashes());
   std::string config = TinyConfig(false);
   config.replace(config.find("10000.0"), 7, "20000.0");
   WriteFile(dir_.File("config.json"), config);
-  all.push_back(Fingerprint());
+  all.push_back(Hashes());
   std::sort(all.begin(), all.end());
   EXPECT_EQ(std::unique(all.begin(), all.end()), all.end());
 }
 
 TEST_F(LoaderTest, AShardedCheckpointHasTheFingerprintOfTheSameTensorsInOneFile) {
-  const std::string base = Fingerprint();
+  const auto base = Hashes();
   TestTensors parts[2];
   std::string map;
   int i = 0;
@@ -298,7 +298,7 @@ TEST_F(LoaderTest, AShardedCheckpointHasTheFingerprintOfTheSameTensorsInOneFile)
   WriteFile(dir_.File("part0"), SafetensorsBytes(parts[0]));
   WriteFile(dir_.File("part1"), SafetensorsBytes(parts[1]));
   WriteFile(dir_.File("model.safetensors.index.json"), "{\"weight_map\": {" + map + "}}");
-  EXPECT_EQ(Fingerprint(), base);
+  EXPECT_EQ(Hashes(), base);
 }
 
 TEST_F(LoaderTest, ModelsBeyondTheMemoryLimitAreRefusedBeforeReading) {
@@ -332,9 +332,9 @@ TEST_F(LoaderTest, DummyWeightsNeedNoFilesAndAreTheSameEveryTime) {
   ASSERT_TRUE(a.ok() && b.ok()) << a.status() << b.status();
   EXPECT_EQ(Linear(a->weights.layers[1].down).values, Linear(b->weights.layers[1].down).values);
   EXPECT_NE(Linear(a->weights.layers[0].down).values, Linear(a->weights.layers[1].down).values);
-  EXPECT_EQ(a->fingerprint, b->fingerprint);
+  EXPECT_EQ(a->identity, b->identity);
   options_.dtype = "float32";
-  EXPECT_NE(Fingerprint(), a->fingerprint);
+  EXPECT_NE(Hashes().first, a->identity);
 }
 
 TEST(ResolveDtypeTest, AutoFollowsTheConfigurationThenTheFiles) {

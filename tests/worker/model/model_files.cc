@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/check.h"
+#include "common/random.h"
 #include "gtest/gtest.h"
 #include "kernels/dtype.h"
 
@@ -119,6 +120,48 @@ TestTensors TinyWeights(bool tied) {
 void WriteTinyModel(const std::string& directory, bool tied) {
   WriteFile(directory + "/config.json", TinyConfig(tied));
   WriteFile(directory + "/model.safetensors", SafetensorsBytes(TinyWeights(tied)));
+}
+
+std::string ShardableConfig() {
+  return R"({"architectures": ["LlamaForCausalLM"], "hidden_act": "silu", "hidden_size": 64,
+    "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 32,
+    "num_key_value_heads": 2, "vocab_size": 75, "max_position_embeddings": 64,
+    "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "torch_dtype": "bfloat16", "eos_token_id": 2,
+    "attention_bias": true, "mlp_bias": true, "tie_word_embeddings": false})";
+}
+
+TestTensors ShardableWeights() {
+  TestTensors tensors;
+  Random random(11);
+  const auto add = [&](const std::string& name, const std::vector<int64_t>& shape) {
+    std::vector<float> values(shape[0] * (shape.size() == 2 ? shape[1] : 1));
+    for (float& value : values) value = static_cast<float>(random.Uniform()) - 0.5f;
+    tensors[name] = Bf16Tensor(shape, values);
+  };
+  const auto linear = [&](const std::string& name, int64_t out, int64_t in) {
+    add(name + ".weight", {out, in});
+    add(name + ".bias", {out});
+  };
+  add("model.embed_tokens.weight", {75, 64});
+  add("lm_head.weight", {75, 64});
+  add("model.norm.weight", {64});
+  for (const std::string layer : {"model.layers.0.", "model.layers.1."}) {
+    add(layer + "input_layernorm.weight", {64});
+    add(layer + "post_attention_layernorm.weight", {64});
+    linear(layer + "self_attn.q_proj", 128, 64);
+    linear(layer + "self_attn.k_proj", 64, 64);
+    linear(layer + "self_attn.v_proj", 64, 64);
+    linear(layer + "self_attn.o_proj", 64, 128);
+    linear(layer + "mlp.gate_proj", 128, 64);
+    linear(layer + "mlp.up_proj", 128, 64);
+    linear(layer + "mlp.down_proj", 64, 128);
+  }
+  return tensors;
+}
+
+void WriteShardableModel(const std::string& directory) {
+  WriteFile(directory + "/config.json", ShardableConfig());
+  WriteFile(directory + "/model.safetensors", SafetensorsBytes(ShardableWeights()));
 }
 
 }  // namespace pagoda::testing

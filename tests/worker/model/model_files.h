@@ -51,4 +51,10 @@ TestTensors TinyWeights(bool tied);
 // Writes config.json and model.safetensors.
 void WriteTinyModel(const std::string& directory, bool tied);
 
+// The same for a Llama that 2 and 4 ranks can divide: 2 layers, hidden 64, 4 heads of 32 over 2 KV
+// heads, 128 features, 75 words, biases everywhere; its elements are random bf16.
+std::string ShardableConfig();
+TestTensors ShardableWeights();
+void WriteShardableModel(const std::string& directory);
+
 }  // namespace pagoda::testing

@@ -30,6 +30,8 @@ class PromptRunner {
     RETURN_IF_ERROR(backend_->Configure(limits));
     RETURN_IF_ERROR(decoder_->Configure(limits));
     const int32_t blocks = (limits.max_model_len + way_.block_size - 1) / way_.block_size;
+    ASSIGN_OR_RETURN(const auto rendezvous, backend_->OpenRendezvous({}));
+    ASSIGN_OR_RETURN(comm_, rendezvous->Connect({}));
     ASSIGN_OR_RETURN(pool_,
                      backend_->MakeKvPool(decoder_->MakeKvLayout(way_.block_size), blocks + 1));
     // Any order but the obvious one.
@@ -60,7 +62,7 @@ class PromptRunner {
     const StepInput input = {.sequences = absl::MakeConstSpan(&sequence, 1), .logits_rows = rows};
     ASSIGN_OR_RETURN(PreparedStep* const step, backend_->Prepare(input, *pool_));
     RETURN_IF_ERROR(backend_->Run(*step, [&](LayerOps& ops) {
-      return decoder_->Forward(ops, count, count, *pool_, nullptr);
+      return decoder_->Forward(ops, count, count, *pool_, *comm_);
     }));
     const TensorView view = decoder_->Logits(count);
     for (int32_t i = 0; i < count; ++i) {
@@ -75,6 +77,7 @@ class PromptRunner {
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<Decoder> decoder_;
   std::unique_ptr<KvPool> pool_;
+  std::unique_ptr<Communicator> comm_;
   std::vector<int32_t> table_;
 };
 

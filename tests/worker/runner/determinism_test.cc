@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "tests/testing/open_epoch.h"
 #include "tests/testing/plan_driver.h"
 #include "tests/worker/runner/runner_fixture.h"
 
@@ -38,7 +39,7 @@ TEST_F(DeterminismTest, OutputsDependOnNoChunkingOrBlockSize) {
 
 TEST_F(DeterminismTest, SeedsMatterAndGreedyHasNone) {
   const auto tokens = [&](const v1::SamplingParams& sampling) {
-    EXPECT_TRUE(runner_->Configure(Config()).ok());
+    EXPECT_TRUE(testing::OpenEpoch(*runner_, Config()).ok());
     PlanDriver driver(Config(), 64);
     driver.Add(Prompt(1, 20), sampling, 24);
     EXPECT_TRUE(driver
@@ -59,7 +60,7 @@ TEST_F(DeterminismTest, SeedsMatterAndGreedyHasNone) {
 
 TEST_F(DeterminismTest, NaNInUnusedBlocksReachesNobody) {
   const std::vector<Output> expected = Generate(Config(), 7, 0, 6);
-  ASSERT_TRUE(runner_->Configure(Config()).ok());
+  ASSERT_TRUE(testing::OpenEpoch(*runner_, Config()).ok());
   KvPool& pool = runner_->pool();
   for (int32_t block = 0; block < pool.num_blocks(); ++block) {
     std::memset(pool.block(block), 0xff, pool.layout().BlockBytes());

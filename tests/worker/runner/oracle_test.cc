@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "nlohmann/json.hpp"
+#include "tests/testing/open_epoch.h"
 #include "tests/testing/plan_driver.h"
 #include "worker/runner/runner.h"
 
@@ -47,7 +48,7 @@ TEST(RunnerOracleTest, GreedyTokensOfTheDemoModelAreThoseOfPyTorch) {
   config.set_max_lanes(48);  // fewer than the cases, so lanes are used again
   config.set_max_step_tokens(256);
   config.set_max_model_len(1024);
-  ASSERT_TRUE((*runner)->Configure(config).ok());
+  ASSERT_TRUE(testing::OpenEpoch(**runner, config).ok());
 
   PlanDriver driver(config, 100);
   for (const Case& c : cases) {

@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/backend.h"
-#include "kernels/comm/communicator.h"
 
 namespace pagoda {
 
@@ -31,8 +30,8 @@ class RecordingBackend final : public Backend {
                                                            absl::Span<const HostTensor>) override {
     return absl::UnimplementedError("");
   }
-  absl::StatusOr<std::unique_ptr<EmbeddingWeight>> PackEmbedding(const HostTensor&,
-                                                                 DType) override {
+  absl::StatusOr<std::unique_ptr<EmbeddingWeight>> PackEmbedding(const EmbeddingSpec&,
+                                                                 const HostTensor&) override {
     return absl::UnimplementedError("");
   }
   absl::StatusOr<std::unique_ptr<NormWeight>> PackNorm(const HostTensor&) override {
@@ -44,7 +43,7 @@ class RecordingBackend final : public Backend {
   absl::StatusOr<std::unique_ptr<KvPool>> MakeKvPool(const KvLayout&, int32_t) override {
     return absl::UnimplementedError("");
   }
-  absl::StatusOr<std::unique_ptr<Communicator>> MakeCommunicator(int, int) override {
+  absl::StatusOr<std::unique_ptr<Rendezvous>> OpenRendezvous(const CommOptions&) override {
     return absl::UnimplementedError("");
   }
   absl::Status Configure(const StepLimits&) override { return absl::OkStatus(); }

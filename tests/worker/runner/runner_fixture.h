@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/testing/open_epoch.h"
 #include "tests/testing/plan_driver.h"
 #include "tests/testing/tiny_model.h"
 #include "tests/worker/runner/plan_text.h"
@@ -64,7 +65,7 @@ class RunnerTest : public ::testing::Test {
     model_.reset();
   }
 
-  void SetUp() override { ASSERT_TRUE(runner_->Configure(Config()).ok()); }
+  void SetUp() override { ASSERT_TRUE(testing::OpenEpoch(*runner_, Config()).ok()); }
 
   absl::Status Step(const std::string& text) { return runner_->Step(ParsePlan(text), &result_); }
 
@@ -80,7 +81,7 @@ class RunnerTest : public ::testing::Test {
                                uint32_t chunk,
                                size_t first,
                                size_t count) {
-    EXPECT_TRUE(runner_->Configure(config).ok());
+    EXPECT_TRUE(testing::OpenEpoch(*runner_, config).ok());
     testing::PlanDriver driver(config, chunk);
     for (size_t i = first; i < first + count; ++i) {
       const uint32_t seed = static_cast<uint32_t>(i);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "tests/testing/open_epoch.h"
 #include "tests/worker/runner/plan_text.h"
 #include "tests/worker/runner/runner_fixture.h"
 
@@ -168,11 +169,11 @@ TEST_F(RunnerTest, OnlyTheNextPlanOfThisEpochIsTaken) {
                 "a plan of epoch 2 in epoch 1");
   EXPECT_EQ(Step("epoch: 1 step: 1 snapshot: true").code(), absl::StatusCode::kFailedPrecondition)
       << "the epoch is over";
-  ASSERT_TRUE(runner_->Configure(Config(2)).ok());
+  ASSERT_TRUE(testing::OpenEpoch(*runner_, Config(2)).ok());
   ExpectRefused("epoch: 2 step: 2", absl::StatusCode::kFailedPrecondition, "a gap: step 1");
-  ASSERT_TRUE(runner_->Configure(Config(3)).ok());
+  ASSERT_TRUE(testing::OpenEpoch(*runner_, Config(3)).ok());
   ExpectRefused("epoch: 3 step: 1", absl::StatusCode::kInvalidArgument, "snapshot is false");
-  ASSERT_TRUE(runner_->Configure(Config(4)).ok());
+  ASSERT_TRUE(testing::OpenEpoch(*runner_, Config(4)).ok());
   ASSERT_TRUE(Step("epoch: 4 step: 1 snapshot: true").ok());
   ExpectRefused("epoch: 4 step: 1", absl::StatusCode::kFailedPrecondition, "a gap: step 2");
 }
@@ -184,7 +185,7 @@ TEST_F(RunnerTest, ABadPlanEndsTheEpochAndANewOneStartsEmpty) {
   ExpectRefused("epoch: 1 step: 2 ops { bind { lane: 0 tokens: 7 } }",
                 absl::StatusCode::kInvalidArgument,
                 "step 2: op 0 (bind): lane 0 is bound already");
-  ASSERT_TRUE(runner_->Configure(Config(2)).ok());
+  ASSERT_TRUE(testing::OpenEpoch(*runner_, Config(2)).ok());
   EXPECT_TRUE(runner_->lanes().bound().empty());
   EXPECT_TRUE(Step("epoch: 2 step: 1 snapshot: true ops { bind { lane: 0 tokens: 7 } } "
                    "ops { append { lane: 0 first: 1 } }")
@@ -201,7 +202,7 @@ TEST_F(RunnerTest, ConfigureChecksItsNumbers) {
   const auto refused = [&](auto change, const std::string& message) {
     v1::ConfigureRequest config = Config();
     change(&config);
-    const absl::Status status = runner_->Configure(config);
+    const absl::Status status = testing::OpenEpoch(*runner_, config);
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr(message));
     EXPECT_EQ(runner_->epoch(), 0u);

@@ -26,7 +26,8 @@ TEST(ModelInfoTest, TheDemoModelDescribesItself) {
   EXPECT_EQ(info.num_layers(), 6u);
   EXPECT_GT(info.weight_bytes(), 10'000'000u);
   EXPECT_EQ(info.kv_bytes_per_token(), 6u * 2 * 2 * 64 * 2) << "layers, K and V, heads, size, bf16";
-  EXPECT_EQ(info.fingerprint().size(), 16u);
+  EXPECT_NE(info.identity(), 0u);
+  EXPECT_NE(info.divided_hash(), 0u);
   EXPECT_EQ(info.numeric_contract(), kNumericContract);
   EXPECT_THAT(info.eos_token_ids(), ElementsAre(2026, 2028));
   EXPECT_EQ(info.defaults().temperature(), 0.7f);
@@ -35,13 +36,13 @@ TEST(ModelInfoTest, TheDemoModelDescribesItself) {
   EXPECT_FALSE(info.defaults().has_min_p());
 }
 
-TEST(ModelInfoTest, TheFingerprintKnowsTheDtype) {
+TEST(ModelInfoTest, TheIdentityKnowsTheDtype) {
   const testing::TinyModel model;
   RunnerOptions options{.model = model.path(), .load_format = "dummy"};
-  const std::string f32 = InfoOf(options).fingerprint();
-  EXPECT_EQ(InfoOf(options).fingerprint(), f32);
+  const uint64_t f32 = InfoOf(options).identity();
+  EXPECT_EQ(InfoOf(options).identity(), f32);
   options.dtype = "bfloat16";
-  EXPECT_NE(InfoOf(options).fingerprint(), f32);
+  EXPECT_NE(InfoOf(options).identity(), f32);
 }
 
 }  // namespace

@@ -182,8 +182,10 @@ TEST_F(WorkerServiceTest, AModelThatCannotBeLoadedLeavesTheWorkerEmpty) {
                "models/nothing");
   EXPECT_EQ(client_->Health().state(), v1::HealthResponse::EMPTY);
   v1::LoadModelRequest request = LoadRequest(model_.path());
-  request.set_size(2);
-  ExpectStatus(client_->Load(request), grpc::StatusCode::UNIMPLEMENTED, "rank 0 of 2");
+  request.set_size(3);
+  ExpectStatus(client_->Load(request),
+               grpc::StatusCode::INVALID_ARGUMENT,
+               "the model cannot be divided between 3 ranks");
   request = LoadRequest(model_.path());
   request.set_protocol_version(2);
   ExpectStatus(client_->Load(request), grpc::StatusCode::FAILED_PRECONDITION, "protocol 2");

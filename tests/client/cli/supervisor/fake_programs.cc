@@ -17,13 +17,18 @@ namespace {
 
 constexpr absl::Duration kPatience = absl::Seconds(30);
 
-Supervisor::Options MakeOptions(const FakePrograms& programs,
-                                bool drain,
-                                std::function<void(absl::string_view)> log) {
+Supervisor::Options Ranks(int64_t ranks, int64_t local) {
   Supervisor::Options options;
+  options.flags.tensor_parallel_size = ranks;
+  options.local_workers = local;
+  return options;
+}
+
+Supervisor::Options Complete(Supervisor::Options options,
+                             const FakePrograms& programs,
+                             std::function<void(absl::string_view)> log) {
   options.programs = programs.path();
   options.model = "-a model";
-  options.drain = drain;
   options.log = std::move(log);
   return options;
 }
@@ -49,7 +54,14 @@ std::string FakePrograms::Read(absl::string_view name) const {
 }
 
 RunningSupervisor::RunningSupervisor(const FakePrograms& programs, bool drain)
-    : supervisor_(MakeOptions(programs, drain, [this](absl::string_view line) { Log(line); })),
+    : RunningSupervisor(programs, Supervisor::Options{.drain = drain}) {}
+
+RunningSupervisor::RunningSupervisor(const FakePrograms& programs, int64_t ranks, int64_t local)
+    : RunningSupervisor(programs, Ranks(ranks, local)) {}
+
+RunningSupervisor::RunningSupervisor(const FakePrograms& programs, Supervisor::Options options)
+    : supervisor_(
+          Complete(std::move(options), programs, [this](absl::string_view line) { Log(line); })),
       thread_([this] { result_ = supervisor_.Run(); }) {}
 
 RunningSupervisor::~RunningSupervisor() {

@@ -35,6 +35,8 @@ class FakePrograms {
 class RunningSupervisor {
  public:
   explicit RunningSupervisor(const FakePrograms& programs, bool drain = true);
+  // Of a group of `ranks`, `local` of them on this host (0: all).
+  RunningSupervisor(const FakePrograms& programs, int64_t ranks, int64_t local);
   // Ends the supervisor at once if it still runs.
   ~RunningSupervisor();
 
@@ -45,6 +47,7 @@ class RunningSupervisor {
   std::string WaitForLine(absl::string_view prefix, int count = 1);
 
  private:
+  RunningSupervisor(const FakePrograms& programs, Supervisor::Options options);
   void Log(absl::string_view line);
 
   Mutex mutex_;

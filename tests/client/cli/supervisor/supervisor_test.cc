@@ -5,9 +5,11 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "common/limits.h"
 #include "tests/client/cli/supervisor/fake_programs.h"
 
 namespace pagoda {
@@ -52,11 +54,11 @@ TEST(Supervisor, GivesEachProgramItsFlagsAndOneSocket) {
   ASSERT_TRUE(running->WaitUntilServing().ok());
   running.WaitForLine("done");
   const std::string socket = running.WaitForLine("--listen=unix:");
-  EXPECT_THAT(socket, ContainsRegex("^/tmp/pagoda-[^/]+/worker.sock$"));
+  EXPECT_THAT(socket, ContainsRegex("^/tmp/pagoda-[^/]+/worker-0.sock$"));
   EXPECT_EQ(running.WaitForLine("--cpu-isa="), "auto");
   EXPECT_EQ(running.WaitForLine("--status-fd="), "3");
   const std::string flags = programs.Read("flags");
-  EXPECT_THAT(flags, StartsWith(absl::StrCat("--worker=unix:", socket, "\n--status-fd=3\n")));
+  EXPECT_THAT(flags, StartsWith(absl::StrCat("--status-fd=3\n--worker=unix:", socket, "\n")));
   EXPECT_THAT(flags, HasSubstr("--block-size=16\n"));
   EXPECT_THAT(flags, EndsWith("--\n-a model\n"));
 }
@@ -171,7 +173,7 @@ TEST(Supervisor, ASuspectWorkerIsKilledEvenWhenStopped) {
   FakePrograms programs;
   programs.Worker("echo ready >&3; echo worker $$; exec sleep 1000");
   programs.Coordinator(
-      "echo ready 1 >&3; trap 'echo suspect a step took too long >&3' USR1\n"
+      "echo ready 1 >&3; trap 'echo suspect 0 it does not answer >&3' USR1\n"
       "echo coordinator $$; while :; do sleep 0.05; done");
   RunningSupervisor running(programs);
   const std::string first = running.WaitForLine("worker ");
@@ -180,6 +182,63 @@ TEST(Supervisor, ASuspectWorkerIsKilledEvenWhenStopped) {
   ASSERT_EQ(kill(std::stoi(coordinator), SIGUSR1), 0);
   EXPECT_NE(running.WaitForLine("worker ", 2), first);
   EXPECT_FALSE(ProcessExists(first));
+}
+
+// Says which rank it is, by its socket.
+constexpr char kRank[] =
+    "rank=${1%.sock}; rank=${rank##*-}; echo rank $rank $$; echo ready >&3; echo step >&3\n"
+    "echo threads $rank $(printf '%s\\n' \"$@\" | grep -- --threads=); exec sleep 1000";
+
+TEST(Supervisor, StartsAWorkerForEachRankAndDividesTheCpus) {
+  FakePrograms programs;
+  programs.Worker(kRank);
+  programs.Coordinator("printf '%s\n' \"$@\" >$dir/flags; echo ready 1 >&3; exec sleep 1000");
+  RunningSupervisor running(programs, 4, 0);
+  ASSERT_TRUE(running->WaitUntilServing().ok());
+  const std::string threads = absl::StrCat("--threads=", std::max(1, CpuLimit() / 4));
+  for (int rank = 0; rank < 4; ++rank) {
+    EXPECT_EQ(running.WaitForLine(absl::StrCat("threads ", rank, " ")), threads);
+    EXPECT_NE(programs.Read("flags").find(absl::StrCat("/worker-", rank, ".sock\n")),
+              std::string::npos);
+  }
+  EXPECT_THAT(programs.Read("flags"), HasSubstr("--tensor-parallel-size=4\n"));
+}
+
+TEST(Supervisor, OnlyTheRankThatDiedIsReplaced) {
+  FakePrograms programs;
+  programs.Worker(kRank);
+  programs.Coordinator(kServes);
+  RunningSupervisor running(programs, 2, 0);
+  const std::string first = running.WaitForLine("rank 0 "), second = running.WaitForLine("rank 1 ");
+  ASSERT_EQ(kill(std::stoi(second), SIGKILL), 0);
+  EXPECT_NE(running.WaitForLine("rank 1 ", 2), second);
+  EXPECT_TRUE(ProcessExists(first));
+  running->Stop();
+  EXPECT_EQ(running.Join(), absl::OkStatus());
+  EXPECT_FALSE(ProcessExists(first));
+}
+
+TEST(Supervisor, ARankThatWasNeverReadyEndsItByName) {
+  FakePrograms programs;
+  programs.Worker("case $1 in *-1.sock) exit 7;; esac; echo ready >&3; exec sleep 1000");
+  programs.Coordinator("exec sleep 1000");
+  RunningSupervisor running(programs, 2, 0);
+  EXPECT_EQ(running.Join().message(),
+            "the worker of rank 1 ended with status 7, before it was ready");
+}
+
+TEST(Supervisor, ASuspectRankIsKilledAndOneOfAnotherHostIsNot) {
+  FakePrograms programs;
+  programs.Worker(kRank);
+  programs.Coordinator(
+      "echo ready 1 >&3; trap 'echo suspect 2 of another host >&3; echo suspect x y >&3\n"
+      "echo suspect 1 it does not answer >&3' USR1\n"
+      "echo coordinator $$; while :; do sleep 0.05; done");
+  RunningSupervisor running(programs, 4, 2);
+  const std::string first = running.WaitForLine("rank 0 "), second = running.WaitForLine("rank 1 ");
+  ASSERT_EQ(kill(std::stoi(running.WaitForLine("coordinator ")), SIGUSR1), 0);
+  EXPECT_NE(running.WaitForLine("rank 1 ", 2), second);
+  EXPECT_TRUE(ProcessExists(first));
 }
 
 TEST(Supervisor, ASecondStopEndsAtOnce) {
