@@ -36,11 +36,8 @@ Reduce Ours(int ranks, CommBackend backend) {
   std::vector<std::unique_ptr<Rendezvous>> rendezvous;
   std::vector<std::string> endpoints;
   for (int rank = 0; rank < ranks; ++rank) {
-    auto opened = OpenRendezvous({.rank = rank,
-                                  .size = ranks,
-                                  .epoch = 1,
-                                  .backend = backend,
-                                  .interface = "lo"});
+    auto opened = OpenRendezvous(
+        {.rank = rank, .size = ranks, .epoch = 1, .backend = backend, .interface = "lo"});
     CHECK_OK(opened.status());
     endpoints.push_back((*opened)->endpoint());
     rendezvous.push_back(*std::move(opened));
@@ -108,23 +105,25 @@ struct Ratios {
     ++count;
   }
   void Print(int ranks, const char* sizes) const {
-    std::printf("%d ranks, %s: shared memory takes %.2fx, Gloo point-to-point %.2fx of Gloo's "
-                "allreduce (geometric mean; rates %.2fx, %.2fx)\n",
-                ranks,
-                sizes,
-                std::pow(local, 1.0 / count),
-                std::pow(gloo, 1.0 / count),
-                std::pow(local, -1.0 / count),
-                std::pow(gloo, -1.0 / count));
+    std::printf(
+        "%d ranks, %s: shared memory takes %.2fx, Gloo point-to-point %.2fx of Gloo's "
+        "allreduce (geometric mean; rates %.2fx, %.2fx)\n",
+        ranks,
+        sizes,
+        std::pow(local, 1.0 / count),
+        std::pow(gloo, 1.0 / count),
+        std::pow(local, -1.0 / count),
+        std::pow(gloo, -1.0 / count));
   }
 };
 
 void Compare(int ranks, int rounds) {
-  const Reduce reduces[] = {
-      Ours(ranks, CommBackend::kLocal), Ours(ranks, CommBackend::kGloo), Theirs(ranks)};
+  const Reduce reduces[] = {Ours(ranks, CommBackend::kLocal),
+                            Ours(ranks, CommBackend::kGloo),
+                            Theirs(ranks)};
   Ratios small, large;
-  for (const size_t bytes : {256, 1024, 4096, 16384, 65536, 262144, 1 << 20, 4 << 20, 8 << 20,
-                             16 << 20}) {
+  for (const size_t bytes :
+       {256, 1024, 4096, 16384, 65536, 262144, 1 << 20, 4 << 20, 8 << 20, 16 << 20}) {
     const int repeats = static_cast<int>(std::clamp<size_t>((32 << 20) / bytes, 4, 300));
     std::vector<double> times[3];
     for (int round = 0; round < rounds; ++round) {
@@ -134,7 +133,13 @@ void Compare(int ranks, int rounds) {
     }
     const double local = Median(times[0]), gloo = Median(times[1]), theirs = Median(times[2]);
     std::printf("%5d %9zu %12.1f %12.1f %12.1f %8.2f %8.2f\n",
-                ranks, bytes, local, gloo, theirs, local / theirs, gloo / theirs);
+                ranks,
+                bytes,
+                local,
+                gloo,
+                theirs,
+                local / theirs,
+                gloo / theirs);
     std::fflush(stdout);
     if (bytes <= 65536) small.Add(local / theirs, gloo / theirs);
     if (bytes >= 4 << 20) large.Add(local / theirs, gloo / theirs);

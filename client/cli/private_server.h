@@ -18,6 +18,9 @@ class PrivateServer {
   // The address, once it serves; else why it never will.
   absl::StatusOr<std::string> WaitUntilServing() { return supervisor_.WaitUntilServing(); }
 
+  // The process of a rank; 0 when there is none now.
+  pid_t WorkerPid(size_t rank) { return supervisor_.WorkerPid(rank); }
+
   // Ends it, once. What had ended it before, else OK.
   absl::Status End();
 

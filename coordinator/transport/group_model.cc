@@ -46,11 +46,10 @@ absl::StatusOr<GroupModel> PutTogether(const std::vector<v1::ModelInfo>& models,
   for (const v1::ProfileResponse& profile : profiles) ++ranks_of_host[profile.host()];
   GroupModel model{.info = models[0], .fingerprint = Fingerprint(models)};
   for (size_t rank = 0; rank < models.size(); ++rank) {
-    const PoolLimits limits = {
-        .max_position_embeddings = models[rank].max_position_embeddings(),
-        .kv_bytes_per_token = models[rank].kv_bytes_per_token(),
-        .memory_available_bytes = profiles[rank].memory_available_bytes() /
-                                  ranks_of_host[profiles[rank].host()]};
+    const PoolLimits limits = {.max_position_embeddings = models[rank].max_position_embeddings(),
+                               .kv_bytes_per_token = models[rank].kv_bytes_per_token(),
+                               .memory_available_bytes = profiles[rank].memory_available_bytes() /
+                                                         ranks_of_host[profiles[rank].host()]};
     ASSIGN_OR_RETURN(const core::GroupCapacity capacity, SizePool(flags, limits));
     if (rank == 0 || capacity.num_blocks < model.capacity.num_blocks) model.capacity = capacity;
   }

@@ -145,9 +145,8 @@ absl::StatusOr<v1::ModelInfo> RankLink::LoadModel(const ModelSource& source) {
   while (!done && reader->Read(&progress)) {
     done = progress.done();
     if (done || RealClock()->Now() < next_message) continue;
-    log::Info(
-        "loading the model",
-        {{"rank", rank_}, {"bytes", progress.bytes_read()}, {"of", progress.bytes_total()}});
+    log::Info("loading the model",
+              {{"rank", rank_}, {"bytes", progress.bytes_read()}, {"of", progress.bytes_total()}});
     next_message = RealClock()->Now() + kMessageInterval;
   }
   absl::Status status = FromGrpc(reader->Finish());

@@ -73,7 +73,7 @@ class RankLink {
 
   Mutex mutex_;
   CondVar changed_;
-  const bool fixed_;  // the address was given
+  const bool fixed_;                             // the address was given
   std::string address_ ABSL_GUARDED_BY(mutex_);  // empty: not announced yet
   std::shared_ptr<grpc::Channel> channel_ ABSL_GUARDED_BY(mutex_);
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;

@@ -89,7 +89,7 @@ class GlooMesh final : public Mesh {
   const Wire wire_;
   const int rank_;
   const int size_;
-  uint64_t exchange_ = 0;  // the number of messages' slot
+  uint64_t exchange_ = 0;                              // the number of messages' slot
   std::vector<std::unique_ptr<std::byte[]>> scratch_;  // by peer: what it gave
   std::vector<Buffer> receives_;                       // by peer, over scratch_
   absl::Status end_;                                   // not OK: over
@@ -107,8 +107,8 @@ absl::Status GlooMesh::Exchange(absl::Span<const std::byte> mine,
                                 absl::Span<const std::byte*> taken) {
   RETURN_IF_ERROR(end_);
   ++exchange_;
-  end_ = SetSend(
-      wire_.context->createUnboundBuffer(const_cast<std::byte*>(mine.data()), mine.size()));
+  end_ =
+      SetSend(wire_.context->createUnboundBuffer(const_cast<std::byte*>(mine.data()), mine.size()));
   if (end_.ok()) end_ = Post(give, take);
   if (end_.ok()) end_ = AwaitAll(give, take, deadline);
   for (int p = 0; p < size_; ++p) taken[p] = scratch_[p].get();
@@ -152,8 +152,7 @@ absl::Status GlooMesh::Await(const std::string& what, absl::Time deadline, const
   const absl::Duration left =
       std::clamp(deadline - RealClock()->Now(), absl::Milliseconds(1), absl::Hours(24));
   bool done = false;
-  const absl::Status status =
-      Guarded(what, [&] { done = wait(absl::ToChronoMilliseconds(left)); });
+  const absl::Status status = Guarded(what, [&] { done = wait(absl::ToChronoMilliseconds(left)); });
   {
     MutexLock lock(&mutex_);
     if (aborted_) return absl::CancelledError("communicator aborted");

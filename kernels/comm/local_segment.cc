@@ -46,8 +46,7 @@ std::string FirstLine(const char* path) {
 }  // namespace
 
 absl::StatusOr<LocalSegment> LocalSegment::Map(int fd, std::string name) {
-  void* const memory =
-      mmap(nullptr, sizeof(Layout), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  void* const memory = mmap(nullptr, sizeof(Layout), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (memory == MAP_FAILED) {
     const int error = errno;
     close(fd);

@@ -30,8 +30,7 @@ typename Op::Word Tree(const typename Op::Word* const* sources, size_t i) {
   if constexpr (kRanks == 1) {
     return sources[0][i];
   } else {
-    return Op::Of(Tree<Op, kRanks / 2>(sources, i),
-                  Tree<Op, kRanks / 2>(sources + kRanks / 2, i));
+    return Op::Of(Tree<Op, kRanks / 2>(sources, i), Tree<Op, kRanks / 2>(sources + kRanks / 2, i));
   }
 }
 

@@ -170,9 +170,9 @@ absl::Status MeshRendezvous::Greet(Communicator& comm) const {
   const uint64_t mine = options_.epoch;
   std::vector<uint64_t> all(options_.size);
   comm.SetDeadline(RealClock()->Now() + kGreetTimeout);
-  RETURN_IF_ERROR(comm.AllGather(
-      {reinterpret_cast<const std::byte*>(&mine), sizeof(mine)},
-      {reinterpret_cast<std::byte*>(all.data()), all.size() * sizeof(mine)}));
+  RETURN_IF_ERROR(
+      comm.AllGather({reinterpret_cast<const std::byte*>(&mine), sizeof(mine)},
+                     {reinterpret_cast<std::byte*>(all.data()), all.size() * sizeof(mine)}));
   for (const uint64_t epoch : all) {
     if (epoch != mine) return absl::FailedPreconditionError("a stranger took a rank's place");
   }

@@ -7,43 +7,13 @@
 #include <thread>
 #include <vector>
 
-#include "common/mutex.h"
 #include "common/random.h"
+#include "tests/e2e/progress.h"
 #include "tests/e2e/serve.h"
 #include "tests/e2e/streams.h"
 
 namespace pagoda::e2e {
 namespace {
-
-// How far the streams are. Any thread.
-class Progress {
- public:
-  explicit Progress(size_t streams) : has_token_(streams) {}
-
-  void Add(size_t stream, uint32_t tokens) {
-    MutexLock lock(&mutex_);
-    if (tokens > 0) has_token_[stream] = true;
-    tokens_ += tokens;
-    changed_.SignalAll();
-  }
-
-  // Waits until every stream has a token and all together have `tokens`; answers how many there
-  // are.
-  uint64_t Wait(uint64_t tokens) {
-    MutexLock lock(&mutex_);
-    while (tokens_ < tokens ||
-           std::find(has_token_.begin(), has_token_.end(), false) != has_token_.end()) {
-      changed_.Wait(&mutex_);
-    }
-    return tokens_;
-  }
-
- private:
-  Mutex mutex_;
-  CondVar changed_;
-  std::vector<bool> has_token_ ABSL_GUARDED_BY(mutex_);
-  uint64_t tokens_ ABSL_GUARDED_BY(mutex_) = 0;
-};
 
 TEST(KillTest, TenKilledWorkersChangeNoByteOf32Streams) {
   constexpr size_t kStreams = 32;
@@ -62,7 +32,8 @@ TEST(KillTest, TenKilledWorkersChangeNoByteOf32Streams) {
     for (int number = 1; number <= kKills; ++number) {
       const uint64_t point = tokens + 1 + random.Below(2 * kTotal / (kKills + 2));
       // Leaves the later kills some output, and this one a step of the new worker.
-      tokens = progress.Wait(std::max(tokens + 1, std::min(point, kTotal * number / (kKills + 1))));
+      tokens = progress.WaitForAll(
+          std::max(tokens + 1, std::min(point, kTotal * number / (kKills + 1))));
       EXPECT_EQ(kill(serve.worker(number), SIGKILL), 0);
     }
   });

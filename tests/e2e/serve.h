@@ -5,31 +5,22 @@
 
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "absl/strings/string_view.h"
-#include "client/cli/supervisor/child.h"
 #include "client/cpp/client.h"
-#include "common/mutex.h"
+#include "tests/e2e/logged_process.h"
 
 namespace pagoda::e2e {
 
 inline constexpr char kModel[] = "models/demo";
 
-class Serve {
+class Serve : public LoggedProcess {
  public:
   // On a free port. Steps may take as long as a sanitizer needs, unless the flags say otherwise.
   explicit Serve(const std::vector<std::string>& flags = {}, const std::string& model = kModel);
-  // Kills what is left; a test that has not ended it by itself does not care.
-  ~Serve();
-
-  // Waits for the `count`th log line that has `text` in it; the line, empty when the process ended
-  // without it.
-  std::string WaitForLine(absl::string_view text, int count = 1);
 
   // Waits until it serves. HOST:PORT.
-  std::string address();
+  std::string address() { return WaitForRest("serving on "); }
   std::unique_ptr<Client> Connect();
 
   // The `life`th worker of a rank, and the coordinator; once it has started.
@@ -37,26 +28,8 @@ class Serve {
   pid_t coordinator();
   int workers_started();
 
-  pid_t pid() const { return child_->pid(); }
-  void Signal(int signal) { child_->Signal(signal); }
-
-  // Waits for the end and says how it came. Nothing of it is left then, or the text says so.
-  std::string Wait();
-
-  // All log lines so far.
-  std::string log();
-
  private:
-  void Read();
-  pid_t PidIn(absl::string_view text, int count);
-
-  const std::string mark_;
-  std::unique_ptr<Child> child_;
-  Mutex mutex_;
-  CondVar changed_;
-  std::vector<std::string> lines_ ABSL_GUARDED_BY(mutex_);
-  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread reader_;
+  pid_t PidAfter(absl::string_view text, int count);
 };
 
 }  // namespace pagoda::e2e

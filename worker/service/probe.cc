@@ -87,6 +87,16 @@ void DescribeModel(const ArchSpec& arch,
                       dtype == chosen ? "; in use" : ""),
          text);
   }
+  for (const int size : ValidGroupSizes(config)) {
+    const MemoryReport rank = EstimateMemory(arch, config, chosen, {.rank = 0, .size = size});
+    Line(absl::StrCat("on ", size, size == 1 ? " rank" : " ranks"),
+         absl::StrCat(size == 1 ? "" : "each ",
+                      Bytes(rank.weight_bytes),
+                      " of weights, ",
+                      rank.kv_bytes_per_token,
+                      " bytes of KV per token"),
+         text);
+  }
 }
 
 // Whether weights and pool fit, by the rule that sizes the pool without flags: half of what the

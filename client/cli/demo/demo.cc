@@ -1,4 +1,7 @@
 // pagoda-demo: the acts of `make demo`. Ends with status 0 only if all of them passed.
+#include <signal.h>
+
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <memory>
@@ -13,6 +16,7 @@
 #include "client/cli/demo/questions.h"
 #include "client/cli/private_server.h"
 #include "client/cpp/client.h"
+#include "common/clock.h"
 #include "common/flags.h"
 #include "common/log.h"
 #include "common/status.h"
@@ -32,7 +36,6 @@ struct DemoFlags {
 std::string ExpectedPath(const DemoFlags& flags) { return flags.model + "/expected.txt"; }
 
 absl::Status Compare(const DemoFlags& flags, const std::string& transcript) {
-  if (flags.rewrite) std::ofstream(ExpectedPath(flags)) << transcript;
   std::ostringstream expected;
   expected << std::ifstream(ExpectedPath(flags)).rdbuf();
   if (transcript == expected.str()) return absl::OkStatus();
@@ -47,24 +50,31 @@ absl::Status Compare(const DemoFlags& flags, const std::string& transcript) {
                                           " on"));
 }
 
-// Chat-style questions, streamed, equal to what is expected.
+GenerateRequest Greedy(const Question& question) {
+  return {.prompt = question.prompt, .temperature = 0, .max_tokens = question.max_tokens};
+}
+
+void Show(const std::string& text) {
+  std::fputs(text.c_str(), stdout);
+  std::fflush(stdout);
+}
+
+// Chat-style questions, equal to what is expected; streamed where they are shown.
 absl::Status AskAll(const DemoFlags& flags,
                     Client* client,
-                    const std::vector<Question>& questions) {
+                    const std::vector<Question>& questions,
+                    bool show) {
   std::string transcript;
   for (const Question& question : questions) {
-    std::printf("\n> %s\n", question.Spoken().c_str());
-    ASSIGN_OR_RETURN(
-        const Completion completion,
-        client->Generate(
-            {.prompt = question.prompt, .temperature = 0, .max_tokens = question.max_tokens},
-            [](const Delta& delta) {
-              std::fputs(delta.text.c_str(), stdout);
-              std::fflush(stdout);
-            }));
-    std::printf("\n");
+    if (show) std::printf("\n> %s\n", question.Spoken().c_str());
+    ASSIGN_OR_RETURN(const Completion completion,
+                     client->Generate(Greedy(question), [show](const Delta& delta) {
+                       if (show) Show(delta.text);
+                     }));
+    if (show) std::printf("\n");
     absl::StrAppend(&transcript, "# ", question.name, "\n", completion.choices[0].text, "\n");
   }
+  if (flags.rewrite && show) std::ofstream(ExpectedPath(flags)) << transcript;
   RETURN_IF_ERROR(Compare(flags, transcript));
   std::printf("\n%zu answers, byte for byte those of %s\n",
               questions.size(),
@@ -112,22 +122,72 @@ absl::Status AskAtOnce(Client* client, const std::vector<Question>& questions) {
   return absl::OkStatus();
 }
 
-absl::Status ActOne(const DemoFlags& flags) {
+Supervisor::Options ServerOptions(const DemoFlags& flags, const ServerFlags& server) {
+  Supervisor::Options options{.programs = ProgramsDirectory(), .model = flags.model};
+  options.flags = server;
+  options.flags.grpc_port = 0;
+  return options;
+}
+
+absl::Status ActOne(const DemoFlags& flags, const std::vector<Question>& questions) {
   std::printf("Act 1: a model of %s answers, from a coordinator and a worker\n",
               flags.model.c_str());
-  ASSIGN_OR_RETURN(const std::vector<Question> questions, ReadQuestions(flags.model));
-  ServerFlags server_flags;
-  server_flags.grpc_port = 0;
-  server_flags.num_gpu_blocks_override = kPoolBlocks;
-  PrivateServer server({.programs = ProgramsDirectory(),
-                        .model = flags.model,
-                        .flags = server_flags,
-                        .log = nullptr});
+  PrivateServer server(ServerOptions(flags, {.num_gpu_blocks_override = kPoolBlocks}));
   ASSIGN_OR_RETURN(const std::string address, server.WaitUntilServing());
   ASSIGN_OR_RETURN(const auto client, Client::Connect(address, absl::Seconds(10)));
-  RETURN_IF_ERROR(AskAll(flags, client.get(), questions));
+  RETURN_IF_ERROR(AskAll(flags, client.get(), questions, true));
   RETURN_IF_ERROR(AskAtOnce(client.get(), questions));
   return server.End();
+}
+
+// The longest of the answers, streamed; in its middle the worker of rank 1 is killed.
+absl::Status KillInTheMiddle(PrivateServer* server,
+                             Client* client,
+                             const std::vector<Question>& questions) {
+  const Question& question = *std::max_element(
+      questions.begin(),
+      questions.end(),
+      [](const Question& a, const Question& b) { return a.max_tokens < b.max_tokens; });
+  ASSIGN_OR_RETURN(const Completion whole, client->Generate(Greedy(question)));
+  std::printf("\n> %s\n", question.Spoken().c_str());
+  const pid_t worker = server->WorkerPid(1);
+  bool killed = false;
+  absl::Time last = RealClock()->Now();
+  absl::Duration gap;
+  ASSIGN_OR_RETURN(const Completion cut,
+                   client->Generate(Greedy(question), [&](const Delta& delta) {
+                     const absl::Time now = RealClock()->Now();
+                     if (killed) gap = std::max(gap, now - last);
+                     last = now;
+                     Show(delta.text);
+                     if (killed || delta.token_offset < whole.completion_tokens / 2) return;
+                     killed = worker > 0 && kill(worker, SIGKILL) == 0;
+                     Show(" [the worker of rank 1 is killed] ");
+                   }));
+  std::printf("\n");
+  if (!killed) return absl::InternalError("no worker was killed in the middle of the answer");
+  if (cut.choices[0].text != whole.choices[0].text) {
+    return absl::DataLossError("the text went on in another way than without the death");
+  }
+  std::printf("\nthe text went on after %.2f s, with the same bytes\n", absl::ToDoubleSeconds(gap));
+  return absl::OkStatus();
+}
+
+absl::Status ActTwo(const DemoFlags& flags, const std::vector<Question>& questions) {
+  std::printf("\nAct 2: two workers divide the model, and one is lost\n");
+  PrivateServer server(ServerOptions(flags, {.tensor_parallel_size = 2}));
+  ASSIGN_OR_RETURN(const std::string address, server.WaitUntilServing());
+  ASSIGN_OR_RETURN(const auto client, Client::Connect(address, absl::Seconds(10)));
+  RETURN_IF_ERROR(AskAll(flags, client.get(), questions, false));
+  RETURN_IF_ERROR(KillInTheMiddle(&server, client.get(), questions));
+  return server.End();
+}
+
+absl::Status Acts(const DemoFlags& flags) {
+  ASSIGN_OR_RETURN(const std::vector<Question> questions, ReadQuestions(flags.model));
+  if (questions.empty()) return absl::InvalidArgumentError("questions.json holds no question");
+  RETURN_IF_ERROR(ActOne(flags, questions));
+  return ActTwo(flags, questions);
 }
 
 int Main(int argc, char** argv) {
@@ -148,7 +208,7 @@ int Main(int argc, char** argv) {
   }
   log::SetMinSeverity(log::Severity::kError);
   Supervisor::BlockSignals();
-  const absl::Status status = ActOne(flags);
+  const absl::Status status = Acts(flags);
   std::fflush(stdout);
   if (!status.ok()) {
     std::fprintf(stderr, "\nthe demo FAILED: %s\n", std::string(status.message()).c_str());

@@ -78,6 +78,17 @@ absl::StatusOr<std::string> Supervisor::WaitUntilServing() {
   return end_.ok() ? absl::CancelledError("stopped before it served") : end_;
 }
 
+pid_t Supervisor::WorkerPid(size_t rank) {
+  MutexLock lock(&mutex_);
+  return rank < pids_.size() ? pids_[rank] : 0;
+}
+
+void Supervisor::SetPid(size_t rank, pid_t pid) {
+  MutexLock lock(&mutex_);
+  pids_.resize(workers_.size());
+  pids_[rank] = pid;
+}
+
 absl::Status Supervisor::Run() {
   if (absl::Status status = Start(); !status.ok()) End(std::move(status));
   while (!over_) Turn();
@@ -120,6 +131,7 @@ absl::Status Supervisor::StartWorker(size_t rank) {
   worker = {.name = worker.name, .was_ready = worker.was_ready};
   ASSIGN_OR_RETURN(worker.child, Child::Start(argv));
   log::Info("worker started", {{"rank", rank}, {"pid", worker.child->pid()}});
+  SetPid(rank, worker.child->pid());
   return absl::OkStatus();
 }
 
@@ -227,6 +239,7 @@ void Supervisor::CoordinatorSays(absl::string_view report) {
 }
 
 void Supervisor::WorkerDied(size_t rank) {
+  SetPid(rank, 0);
   const std::string obituary = Obituary(&workers_[rank]);
   if (!workers_[rank].was_ready) {
     End(absl::UnavailableError(absl::StrCat(obituary, ", before it was ready")));

@@ -48,6 +48,9 @@ class Supervisor {
   // Any thread. The first call drains, where the options say so; the second ends at once.
   void Stop();
 
+  // Any thread. The process of a rank of this host; 0 when there is none now.
+  pid_t WorkerPid(size_t rank);
+
   // Any thread. HOST:PORT once clients are served; when that never came, why Run ended.
   absl::StatusOr<std::string> WaitUntilServing();
 
@@ -65,6 +68,7 @@ class Supervisor {
 
   absl::Status Start();
   absl::Status StartWorker(size_t rank);
+  void SetPid(size_t rank, pid_t pid);
   absl::Status StartCoordinator();
   // Waits for news and acts on it.
   void Turn();
@@ -98,7 +102,8 @@ class Supervisor {
 
   Mutex mutex_;
   CondVar changed_;
-  std::string address_ ABSL_GUARDED_BY(mutex_);  // empty: not serving yet
+  std::string address_ ABSL_GUARDED_BY(mutex_);      // empty: not serving yet
+  std::vector<pid_t> pids_ ABSL_GUARDED_BY(mutex_);  // of workers_; 0: none
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status end_ ABSL_GUARDED_BY(mutex_);
 };

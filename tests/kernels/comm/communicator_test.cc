@@ -20,8 +20,8 @@ namespace {
 // What a rank puts in, as a function of operation, rank and place.
 float Value(uint64_t operation, int rank, size_t i) {
   if (i % 17 == 0) return -0.0f;
-  uint64_t mixed = (operation * 1000003 + static_cast<uint64_t>(rank) * 7919 + i) *
-                   0x9e3779b97f4a7c15;
+  uint64_t mixed =
+      (operation * 1000003 + static_cast<uint64_t>(rank) * 7919 + i) * 0x9e3779b97f4a7c15;
   mixed ^= mixed >> 31;
   return static_cast<float>(static_cast<int32_t>(mixed)) * (i % 5 == 0 ? 1e6f : 1.1f);
 }
@@ -89,16 +89,14 @@ void CheckAllMerge(Communicator& comm, uint64_t operation, size_t count) {
 
 void CheckAllGather(Communicator& comm, uint64_t operation, size_t count) {
   std::vector<std::byte> all(count * comm.size());
-  ASSERT_TRUE(
-      comm.AllGather(Bytes(operation, comm.rank(), count), absl::MakeSpan(all)).ok());
+  ASSERT_TRUE(comm.AllGather(Bytes(operation, comm.rank(), count), absl::MakeSpan(all)).ok());
   ASSERT_EQ(all, Concatenation(operation, comm.size(), count));
 }
 
 void CheckGather(Communicator& comm, uint64_t operation, size_t count) {
   const int root = static_cast<int>(operation % comm.size());
   std::vector<std::byte> all(comm.rank() == root ? count * comm.size() : 0);
-  ASSERT_TRUE(
-      comm.Gather(Bytes(operation, comm.rank(), count), absl::MakeSpan(all), root).ok());
+  ASSERT_TRUE(comm.Gather(Bytes(operation, comm.rank(), count), absl::MakeSpan(all), root).ok());
   if (comm.rank() != root) return;
   ASSERT_EQ(all, Concatenation(operation, comm.size(), count));
 }
@@ -110,8 +108,11 @@ void CheckBroadcast(Communicator& comm, uint64_t operation, size_t count) {
   ASSERT_EQ(data, Bytes(operation, root, count));
 }
 
-constexpr auto kChecks = {
-    CheckAllReduce, CheckAllMerge, CheckAllGather, CheckGather, CheckBroadcast};
+constexpr auto kChecks = {CheckAllReduce,
+                          CheckAllMerge,
+                          CheckAllGather,
+                          CheckGather,
+                          CheckBroadcast};
 
 // Around borders of cache lines, of parts, and of what one exchange can carry.
 TEST_P(CommunicatorTest, OperationsGiveTheirResultAtEverySize) {
@@ -127,7 +128,7 @@ TEST_P(CommunicatorTest, OperationsGiveTheirResultAtEverySize) {
 TEST_P(CommunicatorTest, AnyOrderOfOperationsKeepsThemApart) {
   const auto ranks = Connect();
   RunRanks(ranks, [](Communicator& comm) {
-    Random order(42);             // the same for all ranks
+    Random order(42);              // the same for all ranks
     Random pace(comm.rank() + 1);  // its own
     for (uint64_t operation = 1; operation <= 400; ++operation) {
       const auto check = kChecks.begin()[order.Below(kChecks.size())];
@@ -179,10 +180,8 @@ TEST_P(CommunicatorTest, AbortWakesAWaitingRank) {
   std::thread waiter([&] {
     float value = 1;
     begins.set_value();
-    EXPECT_EQ(ranks[0]->AllReduce(absl::MakeSpan(&value, 1)).code(),
-              absl::StatusCode::kCancelled);
-    EXPECT_EQ(ranks[0]->AllReduce(absl::MakeSpan(&value, 1)).code(),
-              absl::StatusCode::kCancelled);
+    EXPECT_EQ(ranks[0]->AllReduce(absl::MakeSpan(&value, 1)).code(), absl::StatusCode::kCancelled);
+    EXPECT_EQ(ranks[0]->AllReduce(absl::MakeSpan(&value, 1)).code(), absl::StatusCode::kCancelled);
   });
   begins.get_future().wait();
   ranks[0]->Abort();

@@ -11,11 +11,8 @@ std::vector<std::unique_ptr<Communicator>> ConnectRanks(int size, CommBackend ba
   std::vector<std::unique_ptr<Rendezvous>> rendezvous;
   std::vector<std::string> endpoints;
   for (int rank = 0; rank < size; ++rank) {
-    auto opened = OpenRendezvous({.rank = rank,
-                                  .size = size,
-                                  .epoch = 7,
-                                  .backend = backend,
-                                  .interface = "lo"});
+    auto opened = OpenRendezvous(
+        {.rank = rank, .size = size, .epoch = 7, .backend = backend, .interface = "lo"});
     CHECK_OK(opened.status());
     rendezvous.push_back(*std::move(opened));
     endpoints.push_back(rendezvous.back()->endpoint());

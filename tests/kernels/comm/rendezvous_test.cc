@@ -67,8 +67,7 @@ TEST(RendezvousTest, RefusesEndpointsOfAnotherGroup) {
   };
   for (const std::vector<std::string>& endpoints : wrong) {
     const auto connected = (*mine)->Connect(endpoints);
-    EXPECT_EQ(connected.status().code(), absl::StatusCode::kFailedPrecondition)
-        << endpoints.size();
+    EXPECT_EQ(connected.status().code(), absl::StatusCode::kFailedPrecondition) << endpoints.size();
   }
 }
 
@@ -76,8 +75,8 @@ TEST(RendezvousTest, RefusesGarbageForAddresses) {
   for (const std::string address : {"", "zz", "00", "0200ffff"}) {
     const auto mine = OpenRendezvous(Options(0, CommBackend::kGloo));
     ASSERT_TRUE(mine.ok());
-    const auto connected = (*mine)->Connect(
-        {(*mine)->endpoint(), "pagoda-comm-1 7 1 2 - - " + address + ",-"});
+    const auto connected =
+        (*mine)->Connect({(*mine)->endpoint(), "pagoda-comm-1 7 1 2 - - " + address + ",-"});
     EXPECT_FALSE(connected.ok()) << address;
   }
 }

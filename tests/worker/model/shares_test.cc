@@ -101,8 +101,10 @@ TEST_P(SharesTest, AreAllThatIsRead) {
   const LoadedModel whole = Load({});
   uint64_t shared = 0;  // what every rank must read
   for (const TensorNeed& need : NeededTensors(**FindArch("LlamaForCausalLM"), config_)) {
-    const uint64_t elements = std::accumulate(
-        need.shape.begin(), need.shape.end(), uint64_t{1}, std::multiplies<uint64_t>());
+    const uint64_t elements = std::accumulate(need.shape.begin(),
+                                              need.shape.end(),
+                                              uint64_t{1},
+                                              std::multiplies<uint64_t>());
     if (need.share.whole()) shared += elements * (std::string(GetParam()) == "dummy" ? 4 : 2);
   }
   for (const int size : {2, 4}) {

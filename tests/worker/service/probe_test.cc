@@ -30,6 +30,8 @@ TEST(ProbeTest, TheDemoModelFitsInAGigabyte) {
                            "LlamaForCausalLM, 6 layers, vocabulary 2048, up to 1024 tokens",
                            "parameters     5246208\n",
                            "3072 bytes of KV per token; in use",
+                           "on 2 ranks     each 5.5 MiB of weights, 1536 bytes of KV per token\n",
+                           "on 4 ranks     each 3.0 MiB of weights, 1536 bytes of KV per token\n",
                            "fits           yes"}) {
     EXPECT_THAT(report->text, HasSubstr(fact));
   }
