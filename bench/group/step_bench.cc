@@ -137,10 +137,14 @@ int Main(int argc, char** argv) {
               CpuLimit());
   for (int i = 0; i < 2; ++i) {
     std::printf("%d rank%s  prefill step %9.2f ms   decode step %8.3f ms\n",
-                groups[i]->ranks(), i == 0 ? " " : "s", Median(prefill[i]), Median(decode[i]));
+                groups[i]->ranks(),
+                i == 0 ? " " : "s",
+                Median(prefill[i]),
+                Median(decode[i]));
   }
   std::printf("two ranks take %.2fx of one's prefill step, %.2fx of its decode step\n",
-              Median(prefill[1]) / Median(prefill[0]), Median(decode[1]) / Median(decode[0]));
+              Median(prefill[1]) / Median(prefill[0]),
+              Median(decode[1]) / Median(decode[0]));
   return 0;
 }
 

@@ -198,12 +198,11 @@ TEST(GroupTest, WhatCannotBeAGroupIsRefusedByNameAtStart) {
 
 TEST(GroupTest, AWorkerWithoutAPlaceInAGroupIsRefused) {
   const std::string worker = Program("pagoda-worker");
-  const Outcome beyond =
-      RunProgram({worker, "--listen=127.0.0.1:0", "--rank=2", "--group-size=2"});
+  const Outcome beyond = RunProgram({worker, "--listen=127.0.0.1:0", "--rank=2", "--group-size=2"});
   EXPECT_EQ(beyond.end, "ended with status 2");
   EXPECT_THAT(beyond.err, HasSubstr("rank 2 of a group of 2"));
-  const Outcome nonsense = RunProgram(
-      {"/usr/bin/env", "LWS_WORKER_INDEX=one", worker, "--listen=127.0.0.1:0"});
+  const Outcome nonsense =
+      RunProgram({"/usr/bin/env", "LWS_WORKER_INDEX=one", worker, "--listen=127.0.0.1:0"});
   EXPECT_EQ(nonsense.end, "ended with status 2");
   EXPECT_THAT(nonsense.err, HasSubstr("LWS_WORKER_INDEX is \"one\", expected 0 to 8"));
   LoggedProcess first({worker, "--listen=127.0.0.1:0"});
