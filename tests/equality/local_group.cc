@@ -18,7 +18,9 @@ constexpr core::GroupId kGroup(0);
 class LocalGroup {
  public:
   LocalGroup(const std::string& model, const std::string& dtype, const GroupSettings& settings)
-      : settings_(settings), core_({.depth = settings.depth, .digest_interval = 5}) {
+      : settings_(settings),
+        // A machine that is busy elsewhere may take its time.
+        core_({.depth = settings.depth, .step_timeout = absl::Hours(1), .digest_interval = 5}) {
     for (int rank = 0; rank < settings.ranks; ++rank) {
       RunnerOptions options;
       options.model = model;
