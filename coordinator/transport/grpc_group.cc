@@ -75,6 +75,11 @@ GrpcGroup::~GrpcGroup() {
   thread_.join();
 }
 
+bool GrpcGroup::IsLocal() const {
+  return std::find(options_.addresses.begin(), options_.addresses.end(), "") ==
+         options_.addresses.end();
+}
+
 bool GrpcGroup::stopping() {
   MutexLock lock(&mutex_);
   return stopping_;
@@ -200,7 +205,10 @@ absl::Status GrpcGroup::RunOnce() {
 }
 
 absl::Status GrpcGroup::Suspicious(uint32_t rank, absl::Status status) {
-  if (absl::IsDeadlineExceeded(status)) options_.suspect(rank, "it does not answer");
+  if (!absl::IsDeadlineExceeded(status)) return status;
+  log::Warning("worker does not answer", {{"rank", rank}});
+  ranks_[rank]->Distrust();
+  options_.suspect(rank, "it does not answer");
   return status;
 }
 
@@ -304,7 +312,7 @@ absl::Status GrpcGroup::ServeEpoch(const core::OpenEpoch& open) {
   streams_.clear();
   epochs_in_vain_ = progress_ ? 0 : epochs_in_vain_ + 1;
   if (progress_) backoff_ = absl::ZeroDuration();
-  if (epochs_in_vain_ < kMaxEpochsInVain) return stream_end_;
+  if (epochs_in_vain_ < kMaxEpochsInVain || !IsLocal()) return stream_end_;
   return absl::DataLossError(absl::StrCat(kMaxEpochsInVain,
                                           " epochs in a row ended without an answered step: ",
                                           stream_end_.message()));

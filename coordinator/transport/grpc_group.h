@@ -62,6 +62,9 @@ class GrpcGroup final : public GroupLink {
 
  private:
   uint32_t size() const { return static_cast<uint32_t>(ranks_.size()); }
+  // No rank is to announce itself: what goes wrong again and again will go on so. A network between
+  // hosts may heal, and another worker may come.
+  bool IsLocal() const;
   void Run();
   // One incarnation: from dialling until its streams are over. An error says why it ended.
   absl::Status RunOnce();

@@ -56,7 +56,8 @@ RankLink::RankLink(uint32_t rank, uint32_t size, std::string address)
 
 absl::Status RankLink::Announced(const std::string& address) {
   MutexLock lock(&mutex_);
-  const bool there = channel_ != nullptr && channel_->GetState(false) == GRPC_CHANNEL_READY;
+  const bool there =
+      channel_ != nullptr && answers_ && channel_->GetState(false) == GRPC_CHANNEL_READY;
   if (address != address_ && (fixed_ || there)) {
     return absl::AlreadyExistsError(
         absl::StrCat("rank ", rank_, " is taken by the worker at ", address_));
@@ -74,6 +75,11 @@ bool RankLink::Forget() {
   dialled_.clear();
   channel_.reset();
   return true;
+}
+
+void RankLink::Distrust() {
+  MutexLock lock(&mutex_);
+  answers_ = false;
 }
 
 void RankLink::Cancel() {
@@ -126,7 +132,10 @@ absl::Status RankLink::Dial() {
 absl::Status RankLink::CheckAlive(absl::Duration patience) {
   Call call(this, patience);
   v1::HealthResponse health;
-  return FromGrpc(stub_->Health(call.context(), v1::HealthRequest(), &health));
+  RETURN_IF_ERROR(FromGrpc(stub_->Health(call.context(), v1::HealthRequest(), &health)));
+  MutexLock lock(&mutex_);
+  answers_ = true;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<v1::ModelInfo> RankLink::LoadModel(const ModelSource& source) {

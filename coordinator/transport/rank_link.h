@@ -32,12 +32,15 @@ class RankLink {
   uint32_t rank() const { return rank_; }
 
   // Any thread. Where the worker is from the next dialling on. ALREADY_EXISTS when a worker at
-  // another address has this rank and is there.
+  // another address has this rank, and is there and answers.
   absl::Status Announced(const std::string& address) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // The worker that announced itself is not wanted: another may come. False when the address was
   // given, so there is no other.
   bool Forget() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Any thread. The worker did not answer in time: another may announce itself in its place.
+  void Distrust() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Any thread. Ends the call at hand and all that follow with CANCELLED, until Begin.
   void Cancel() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -76,6 +79,7 @@ class RankLink {
   const bool fixed_;                             // the address was given
   std::string address_ ABSL_GUARDED_BY(mutex_);  // empty: not announced yet
   std::shared_ptr<grpc::Channel> channel_ ABSL_GUARDED_BY(mutex_);
+  bool answers_ ABSL_GUARDED_BY(mutex_) = true;  // to the last question that had a short deadline
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   grpc::ClientContext* call_ ABSL_GUARDED_BY(mutex_) = nullptr;  // at hand
 };
