@@ -24,15 +24,19 @@ Scenario Scenario::Draw(uint64_t seed) {
   scenario.cancel_rate = random.Bernoulli(0.5) ? 0.3 : 0;
   scenario.stop_rate = random.Bernoulli(0.5) ? 0.3 : 0;
   scenario.deadline_rate = random.Bernoulli(0.3) ? 0.2 : 0;
-  scenario.death_rate = random.Bernoulli(0.5) ? 0.02 : 0;
-  scenario.hang_rate = random.Bernoulli(0.3) ? 0.005 : 0;
+  scenario.ranks = random.Bernoulli(0.5) ? 1 : 1u << between(1, 3);
+  // The more ranks, the rarer for each, or no epoch would last.
+  scenario.death_rate = random.Bernoulli(0.5) ? 0.02 / scenario.ranks : 0;
+  scenario.hang_rate = random.Bernoulli(0.3) ? 0.005 / scenario.ranks : 0;
+  scenario.lie_rate = random.Bernoulli(0.2) ? 0.02 : 0;
   return scenario;
 }
 
 std::string Scenario::ToString() const {
   return absl::StrFormat(
-      "seed %d: depth %d, %d blocks of %d, %d lanes, %d tokens a step, %d requests",
+      "seed %d: %d ranks, depth %d, %d blocks of %d, %d lanes, %d tokens a step, %d requests",
       seed,
+      ranks,
       depth,
       num_blocks,
       block_size,

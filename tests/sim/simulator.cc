@@ -13,12 +13,12 @@
 #include "common/random.h"
 #include "coordinator/core/core.h"
 #include "tests/sim/agenda.h"
+#include "tests/sim/sim_group.h"
 #include "tests/sim/sim_worker.h"
 
 namespace pagoda::sim {
 namespace {
 
-constexpr core::GroupId kGroup(0);
 constexpr absl::Duration kStepTimeout = absl::Seconds(2);
 constexpr absl::Duration kGiveUp = absl::Hours(10);
 
@@ -62,10 +62,6 @@ class Simulation {
   void On(const core::Drop& action);
   void Trace(const std::string& text) { trace_.Add(text); }
 
-  void Join();
-  void RejoinLater();
-  void Answer(core::StepDone done);
-  void WorkerDies(core::Epoch epoch);
   void CheckEnd(core::RequestId id, const core::End& end, const Client& client);
   void CheckAtRest();
 
@@ -77,12 +73,7 @@ class Simulation {
   Agenda agenda_;
   bool tick_pending_ = false;
   std::map<core::RequestId, Client> clients_;
-  std::unique_ptr<SimWorker> worker_;
-  core::Epoch epoch_;
-  absl::Time worker_free_ = absl::UnixEpoch();  // answers come in order
-  uint64_t faults_ = 0;                         // made by the seed's hand
-  bool join_pending_ = false;
-  bool joining_ = false;
+  SimGroup group_;
   uint64_t journal_durable_ = 0;
   RunningHash trace_;
   Report report_;
@@ -97,7 +88,10 @@ Simulation::Simulation(const Scenario& scenario)
              .open_timeout = kStepTimeout,
              .uncalibrated_timeout = 2 * kStepTimeout,
              .max_queued_requests = 40,
-             .digest_interval = 3}) {}
+             .digest_interval = 3}),
+      group_(scenario, model_, &random_, &agenda_, &now_, [this](core::Event event) {
+        Apply(std::move(event));
+      }) {}
 
 void Simulation::Fail(const std::string& what) {
   if (report_.error.empty()) report_.error = what;
@@ -272,33 +266,9 @@ void Simulation::CheckEnd(core::RequestId id, const core::End& end, const Client
 
 // The group.
 
-void Simulation::RejoinLater() {
-  if (join_pending_) return;  // one group process comes back once
-  join_pending_ = true;
-  After(Delay(3000), [this] {
-    join_pending_ = false;
-    Join();
-  });
-}
-
-void Simulation::Join() {
-  joining_ = true;
-  Apply(core::GroupJoined{.group = kGroup,
-                          .capacity = {.num_blocks = scenario_.num_blocks,
-                                       .block_size = scenario_.block_size,
-                                       .max_lanes = scenario_.max_lanes,
-                                       .max_step_tokens = scenario_.max_step_tokens,
-                                       .max_model_len = scenario_.max_model_len}});
-  joining_ = false;
-}
-
 void Simulation::On(const core::OpenEpoch& action) {
   Trace(absl::StrCat("open ", action.epoch.value()));
-  if (action.epoch.value() <= epoch_.value()) Fail("epochs must rise");
-  epoch_ = action.epoch;
-  ++report_.epochs;
-  worker_ = std::make_unique<SimWorker>(epoch_, action.capacity, model_);
-  Answer({.group = kGroup, .epoch = epoch_, .step = core::Step(0)});
+  group_.On(action);
 }
 
 void Simulation::On(const core::SendPlan& action) {
@@ -311,48 +281,12 @@ void Simulation::On(const core::SendPlan& action) {
                      plan.ops.size(),
                      " ",
                      plan.rows.size()));
-  if (worker_ == nullptr) return;  // it died; the core does not know yet
-  core::StepDone done = worker_->Execute(plan);
-  done.group = kGroup;
-  Answer(std::move(done));
-}
-
-void Simulation::Answer(core::StepDone done) {
-  if (random_.Bernoulli(scenario_.hang_rate)) {
-    ++faults_;
-    worker_ = nullptr;  // never answers again; the core's deadline must notice
-    return;
-  }
-  if (random_.Bernoulli(scenario_.death_rate)) {
-    WorkerDies(done.epoch);
-    return;
-  }
-  worker_free_ = std::max(worker_free_, now_) + Delay(random_.Bernoulli(0.05) ? 50000 : 300);
-  agenda_.At(worker_free_, [this, done = std::move(done)] {
-    // The stream of a worker that died is broken: what it had not delivered is lost, or late.
-    const bool gone = done.epoch != epoch_ || worker_ == nullptr;
-    if (gone && random_.Bernoulli(0.5)) return;
-    Apply(done);
-  });
-}
-
-void Simulation::WorkerDies(core::Epoch epoch) {
-  ++faults_;
-  worker_ = nullptr;
-  After(Delay(1000), [this, epoch] {
-    Apply(core::GroupLost{.group = kGroup, .epoch = epoch, .reason = "died"});
-    if (epoch == epoch_) RejoinLater();  // else it is back already
-  });
+  group_.On(action);
 }
 
 void Simulation::On(const core::Drop& action) {
   Trace(absl::StrCat("drop ", action.epoch.value()));
-  if (joining_) return;  // of the incarnation before the one that joins
-  worker_ = nullptr;
-  if (random_.Bernoulli(0.5)) {
-    Apply(core::GroupLost{.group = kGroup, .epoch = action.epoch, .reason = "closed"});
-  }
-  RejoinLater();
+  group_.On(action);
 }
 
 // The run.
@@ -365,12 +299,13 @@ void Simulation::CheckAtRest() {
   for (const auto& [id, client] : clients_) {
     if (!client.ended) Fail(absl::StrCat("request ", id.value(), " never ended"));
   }
-  if (report_.epochs > 1 + faults_) Fail("an epoch ended without a fault");
+  report_.epochs = group_.epochs();
+  if (report_.epochs > 1 + group_.faults()) Fail("an epoch ended without a fault");
   report_.preemptions = stats.preemptions;
 }
 
 Report Simulation::Run() {
-  Join();
+  group_.Join();
   PlanArrivals();
   const absl::Time give_up = now_ + kGiveUp;
   while (report_.error.empty() && now_ < give_up) {
@@ -382,6 +317,7 @@ Report Simulation::Run() {
     }
     now_ = std::max(now_, agenda_.next_time());
     agenda_.Take()();
+    if (!group_.error().empty()) Fail(group_.error());
   }
   if (report_.error.empty()) CheckAtRest();
   report_.trace_hash = trace_.value();

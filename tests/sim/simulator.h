@@ -1,6 +1,7 @@
-// The simulator: the production core in virtual time, with a simulated group and a seeded hand that
-// makes bursts, cancels, stop strings, deadlines, slow answers, slow journals, worker deaths and
-// hangs. What comes out is compared with what a fault-free run must give.
+// The simulator: the production core in virtual time, with a simulated group of one or several
+// ranks and a seeded hand that makes bursts, cancels, stop strings, deadlines, slow answers, slow
+// journals, deaths, hangs and wrong tables of ranks. What comes out is compared with what a
+// fault-free run must give.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +12,7 @@ namespace pagoda::sim {
 // What a run is made of; all drawn from the seed.
 struct Scenario {
   uint64_t seed = 0;
+  uint32_t ranks = 1;
   uint32_t depth = 2;
   uint32_t num_blocks = 0;
   uint32_t block_size = 0;
@@ -22,8 +24,9 @@ struct Scenario {
   double cancel_rate = 0;    // of requests
   double stop_rate = 0;      // of requests: a stop string is found in their text
   double deadline_rate = 0;  // of requests
-  double death_rate = 0;     // of answers: the worker dies instead
-  double hang_rate = 0;      // of answers: it never comes
+  double death_rate = 0;     // of a rank's answers: it dies instead, and the group with it
+  double hang_rate = 0;      // of a rank's answers: it never comes
+  double lie_rate = 0;       // of a rank's table digests: it is another
 
   static Scenario Draw(uint64_t seed);
   std::string ToString() const;
