@@ -27,6 +27,7 @@ using Reduce = std::function<void(int rank, absl::Span<float> data)>;
 
 void OnRanks(int ranks, const std::function<void(int rank)>& body) {
   std::vector<std::thread> threads;
+  threads.reserve(ranks);
   for (int rank = 0; rank < ranks; ++rank) threads.emplace_back([&body, rank] { body(rank); });
   for (std::thread& thread : threads) thread.join();
 }

@@ -54,6 +54,7 @@ class Group {
  private:
   void OnRanks(const std::function<void(int rank)>& fn) {
     std::vector<std::thread> threads;
+    threads.reserve(ranks());
     for (int rank = 1; rank < ranks(); ++rank) threads.emplace_back([&fn, rank] { fn(rank); });
     fn(0);
     for (std::thread& thread : threads) thread.join();

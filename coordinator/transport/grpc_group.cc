@@ -275,14 +275,14 @@ std::unique_ptr<StepStream> GrpcGroup::OpenStream(uint32_t rank,
     }
     sink_(FromProto(options_.group, rank, result));
   };
-  callbacks.ended = [this, rank](absl::Status status) { StreamEnded(rank, std::move(status)); };
+  callbacks.ended = [this, rank](const absl::Status& status) { StreamEnded(rank, status); };
   return std::make_unique<StepStream>(ranks_[rank]->stub(),
                                       open.epoch.value(),
                                       endpoints,
                                       std::move(callbacks));
 }
 
-void GrpcGroup::StreamEnded(uint32_t rank, absl::Status status) {
+void GrpcGroup::StreamEnded(uint32_t rank, const absl::Status& status) {
   MutexLock lock(&mutex_);
   --open_streams_;
   if (stream_end_.ok()) {

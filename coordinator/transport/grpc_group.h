@@ -87,7 +87,7 @@ class GrpcGroup final : public GroupLink {
                                          const core::OpenEpoch& open,
                                          const std::vector<std::string>& endpoints);
   // The stream of `rank` is over, and so are all others.
-  void StreamEnded(uint32_t rank, absl::Status status);
+  void StreamEnded(uint32_t rank, const absl::Status& status);
   void EndCalls(const absl::Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::string Named(uint32_t rank, absl::string_view message) const;
   void WaitBeforeRetry();

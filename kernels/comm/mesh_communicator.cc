@@ -34,13 +34,19 @@ typename Op::Word Tree(const typename Op::Word* const* sources, size_t i) {
   }
 }
 
-// One loop with every source in a register of its own, which the compiler turns into vectors.
+// In blocks through memory of its own: `out` may be one of the sources, and a compiler that must
+// think of that does not make vectors of the loop.
 template <class Op, int kRanks>
 void Combine(const typename Op::Word* const* sources, size_t count, typename Op::Word* out) {
+  constexpr size_t kBlock = 512;
+  std::array<typename Op::Word, kBlock> block;
   std::array<const typename Op::Word*, kRanks> from;
-  std::copy(sources, sources + kRanks, from.begin());
-#pragma GCC ivdep
-  for (size_t i = 0; i < count; ++i) out[i] = Tree<Op, kRanks>(from.data(), i);
+  for (size_t done = 0; done < count; done += kBlock) {
+    const size_t n = std::min(kBlock, count - done);
+    for (int p = 0; p < kRanks; ++p) from[p] = sources[p] + done;
+    for (size_t i = 0; i < n; ++i) block[i] = Tree<Op, kRanks>(from.data(), i);
+    std::copy_n(block.begin(), n, out + done);
+  }
 }
 
 template <class Op>

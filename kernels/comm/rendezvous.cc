@@ -43,6 +43,7 @@ std::string OrDash(const std::string& text) { return text.empty() ? "-" : text; 
 
 std::string Encode(const Endpoint& endpoint) {
   std::vector<std::string> addresses;
+  addresses.reserve(endpoint.addresses.size());
   for (const std::string& address : endpoint.addresses) {
     addresses.push_back(OrDash(absl::BytesToHexString(address)));
   }
@@ -80,6 +81,7 @@ absl::StatusOr<std::vector<Endpoint>> DecodeAll(absl::Span<const std::string> te
         absl::StrCat(texts.size(), " endpoints for ", options.size, " ranks"));
   }
   std::vector<Endpoint> all;
+  all.reserve(texts.size());
   for (size_t p = 0; p < texts.size(); ++p) {
     const std::optional<Endpoint> endpoint = Decode(texts[p]);
     if (!endpoint.has_value() || endpoint->rank != static_cast<int>(p) ||
@@ -182,6 +184,7 @@ absl::Status MeshRendezvous::Greet(Communicator& comm) const {
 absl::StatusOr<std::unique_ptr<Mesh>> MeshRendezvous::ConnectLocal(
     const std::vector<Endpoint>& all) {
   std::vector<LocalSegment> segments;
+  segments.reserve(all.size());
   for (const Endpoint& endpoint : all) {
     if (endpoint.rank == options_.rank) {
       segments.push_back(std::move(*segment_));
@@ -196,6 +199,7 @@ absl::StatusOr<std::unique_ptr<Mesh>> MeshRendezvous::ConnectLocal(
 absl::StatusOr<std::unique_ptr<Mesh>> MeshRendezvous::ConnectGloo(
     const std::vector<Endpoint>& all) {
   std::vector<std::string> addresses;
+  addresses.reserve(all.size());
   for (const Endpoint& endpoint : all) addresses.push_back(endpoint.addresses[options_.rank]);
   return gloo_->Connect(addresses);
 }

@@ -45,7 +45,7 @@ class SimGroup {
  private:
   struct Rank {
     std::unique_ptr<SimWorker> worker;
-    bool answers = true;                    // else it hangs, or waits for one that does
+    bool answers = true;                  // else it hangs, or waits for one that does
     absl::Time free = absl::UnixEpoch();  // its answers come in order
   };
 
