@@ -152,7 +152,7 @@ absl::Status GlooMesh::Await(const std::string& what, absl::Time deadline, const
   const absl::Duration left =
       std::clamp(deadline - RealClock()->Now(), absl::Milliseconds(1), absl::Hours(24));
   bool done = false;
-  const absl::Status status = Guarded(what, [&] { done = wait(absl::ToChronoMilliseconds(left)); });
+  absl::Status status = Guarded(what, [&] { done = wait(absl::ToChronoMilliseconds(left)); });
   {
     MutexLock lock(&mutex_);
     if (aborted_) return absl::CancelledError("communicator aborted");
