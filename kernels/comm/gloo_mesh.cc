@@ -7,9 +7,12 @@
 #include <gloo/transport/tcp/device.h>
 #include <gloo/transport/unbound_buffer.h>
 #include <net/if.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <exception>
 #include <utility>
 
@@ -26,7 +29,7 @@ using Buffer = std::unique_ptr<gloo::transport::UnboundBuffer>;
 
 constexpr size_t kCapacity = size_t{4} << 20;
 // Gloo waits five times as long for a connection.
-constexpr std::chrono::milliseconds kPairTimeout(2000);
+constexpr std::chrono::milliseconds kPairTimeout(1000);
 
 // Gloo's context keeps no owner of its device.
 struct Wire {
@@ -179,14 +182,25 @@ void GlooMesh::Abort() {
   if (send_ != nullptr) send_->abortWaitSend();
 }
 
+// Gloo's address begins with a sockaddr_storage whose end it does not set: what happened to be in
+// memory there is nobody's business.
+std::string Cleared(const std::vector<char>& address) {
+  std::string bytes(address.begin(), address.end());
+  sockaddr_storage storage;
+  if (bytes.size() < sizeof(storage)) return bytes;
+  std::memcpy(&storage, bytes.data(), sizeof(storage));
+  const size_t used = storage.ss_family == AF_INET6 ? sizeof(sockaddr_in6) : sizeof(sockaddr_in);
+  std::fill(bytes.begin() + used, bytes.begin() + sizeof(storage), '\0');
+  return bytes;
+}
+
 class TcpEndpoint final : public GlooEndpoint {
  public:
   TcpEndpoint(Wire wire, int rank, int size) : wire_(std::move(wire)), rank_(rank), size_(size) {
     addresses_.resize(size);
     for (int p = 0; p < size; ++p) {
       if (p == rank) continue;
-      const std::vector<char> bytes = wire_.context->createPair(p)->address().bytes();
-      addresses_[p].assign(bytes.begin(), bytes.end());
+      addresses_[p] = Cleared(wire_.context->createPair(p)->address().bytes());
     }
   }
 

@@ -23,7 +23,7 @@ class GlooEndpoint {
   virtual const std::vector<std::string>& addresses() const = 0;
 
   // `addresses[p]` is where rank p waits for this one. UNAVAILABLE when a peer is not there, or
-  // does not come within ten seconds. Once.
+  // does not come within five seconds. Once.
   virtual absl::StatusOr<std::unique_ptr<Mesh>> Connect(
       absl::Span<const std::string> addresses) = 0;
 };

@@ -24,7 +24,7 @@ constexpr absl::string_view kMagic = "pagoda-comm-1";
 // From these sizes on it pays to add in parts (bench/comm).
 constexpr size_t kLargeLocal = size_t{32} << 10;
 constexpr size_t kLargeGloo = size_t{128} << 10;
-const absl::Duration kGreetTimeout = absl::Seconds(10);
+const absl::Duration kGreetTimeout = absl::Seconds(5);
 
 // What a rank tells its peers, as one line of text:
 //   magic epoch rank size host segment address,address,...

@@ -3,10 +3,13 @@
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -92,10 +95,12 @@ class TwoHosts {
                 "--comm-interface=127.0.0.1"}),
         coordinator_(absl::StrCat("127.0.0.1:", serve_.WaitForRest("host=127.0.0.1 grpc_port="))) {}
 
-  // A worker on the other host.
-  std::unique_ptr<LoggedProcess> Join(int rank = 1, int size = 2) {
+  // A worker on the other host, where relative paths begin in `folder`.
+  std::unique_ptr<LoggedProcess> Join(int rank = 1, int size = 2, const std::string& folder = ".") {
     return std::make_unique<LoggedProcess>(
-        std::vector<std::string>{Program("pagoda-worker"),
+        std::vector<std::string>{"/usr/bin/env",
+                                 absl::StrCat("--chdir=", folder),
+                                 Program("pagoda-worker"),
                                  "--listen=127.0.0.2:0",
                                  absl::StrCat("--connect=", coordinator_),
                                  absl::StrCat("--rank=", rank),
@@ -177,6 +182,45 @@ TEST(GroupTest, WorkersThatCannotJoinSayWhyAndTheGroupGoesOn) {
   SendGarbage(far->WaitForRest("worker listens address="));
   ExpectSame(RunAll(client.get(), requests), expected);
   EXPECT_EQ(hosts.serve().workers_started(), 1);
+}
+
+// The model's directory, with one bit of its weights changed.
+class ChangedModel {
+ public:
+  ChangedModel() {
+    CHECK(mkdtemp(folder_.data()) != nullptr);
+    const std::filesystem::path model = std::filesystem::path(folder_) / kModel;
+    std::filesystem::create_directories(model.parent_path());
+    std::filesystem::copy(kModel, model, std::filesystem::copy_options::recursive);
+    std::fstream weights(model / "model.safetensors",
+                         std::ios::in | std::ios::out | std::ios::binary);
+    weights.seekg(-1, std::ios::end);
+    const char last = static_cast<char>(weights.get() ^ 1);
+    weights.seekp(-1, std::ios::end);
+    weights.put(last);
+  }
+  ~ChangedModel() { std::filesystem::remove_all(folder_); }
+
+  const std::string& folder() const { return folder_; }
+
+ private:
+  std::string folder_ = "/tmp/pagoda-changed-XXXXXX";
+};
+
+TEST(GroupTest, AWorkerWithAnotherModelIsRefusedAndTheRightOneAwaited) {
+  const ChangedModel changed;
+  const auto requests = SampledRequests(4, 60);
+  TwoHosts hosts;
+  auto far = hosts.Join();
+  const std::unique_ptr<Client> client = hosts.serve().Connect();
+  const auto expected = RunAll(client.get(), requests);
+  far->Signal(SIGKILL);
+  far->Wait();
+  const auto wrong = hosts.Join(1, 2, changed.folder());
+  EXPECT_THAT(hosts.serve().WaitForLine("worker refused"),
+              HasSubstr("the worker came back with another model, dtype or version"));
+  far = hosts.Join();
+  ExpectSame(RunAll(client.get(), requests), expected);
 }
 
 TEST(GroupTest, WhatCannotBeAGroupIsRefusedByNameAtStart) {
