@@ -1,13 +1,10 @@
-// Every operation, over every way between ranks.
-#include <gtest/gtest.h>
+#include "tests/kernels/comm/communicator_suite.h"
 
 #include <bit>
 #include <cstring>
 #include <future>
 #include <memory>
-#include <string>
 #include <thread>
-#include <tuple>
 #include <vector>
 
 #include "common/clock.h"
@@ -56,14 +53,6 @@ std::vector<std::byte> Concatenation(uint64_t operation, int size, size_t count)
   }
   return all;
 }
-
-using Case = std::tuple<CommBackend, int>;  // and the number of ranks
-class CommunicatorTest : public ::testing::TestWithParam<Case> {
- protected:
-  std::vector<std::unique_ptr<Communicator>> Connect() const {
-    return ConnectRanks(std::get<1>(GetParam()), std::get<0>(GetParam()));
-  }
-};
 
 void CheckAllReduce(Communicator& comm, uint64_t operation, size_t count) {
   std::vector<float> data(count), want(count);
@@ -199,23 +188,6 @@ TEST_P(CommunicatorTest, ARankThatEndsEndsTheOthers) {
     EXPECT_EQ(comm.AllReduce(absl::MakeSpan(&value, 1)).code(), absl::StatusCode::kUnavailable);
   });
 }
-
-std::string CaseName(const ::testing::TestParamInfo<Case>& info) {
-  return (std::get<0>(info.param) == CommBackend::kLocal ? "Local" : "Gloo") +
-         std::to_string(std::get<1>(info.param));
-}
-
-INSTANTIATE_TEST_SUITE_P(Local,
-                         CommunicatorTest,
-                         ::testing::Combine(::testing::Values(CommBackend::kLocal),
-                                            ::testing::Values(2, 4, 8)),
-                         CaseName);
-// Gloo is not instrumented, so ThreadSanitizer is not asked about it (--gtest_filter).
-INSTANTIATE_TEST_SUITE_P(Gloo,
-                         CommunicatorTest,
-                         ::testing::Combine(::testing::Values(CommBackend::kGloo),
-                                            ::testing::Values(2, 4, 8)),
-                         CaseName);
 
 }  // namespace
 }  // namespace pagoda::testing
