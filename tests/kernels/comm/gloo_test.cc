@@ -1,5 +1,5 @@
-// What is Gloo's: a program of its own, because ThreadSanitizer takes what the library does unseen for
-// races.
+// What is Gloo's: a program of its own, because ThreadSanitizer takes what the library does unseen
+// for races.
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
