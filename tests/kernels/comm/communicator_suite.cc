@@ -1,7 +1,6 @@
 #include "tests/kernels/comm/communicator_suite.h"
 
 #include <bit>
-#include <cstring>
 #include <future>
 #include <memory>
 #include <thread>
@@ -34,8 +33,8 @@ float Tree(uint64_t operation, int first, int size, size_t i) {
 }
 
 std::vector<uint32_t> Bits(const std::vector<float>& values) {
-  std::vector<uint32_t> bits(values.size());
-  std::memcpy(bits.data(), values.data(), values.size() * sizeof(float));
+  std::vector<uint32_t> bits;
+  for (const float value : values) bits.push_back(std::bit_cast<uint32_t>(value));
   return bits;
 }
 
