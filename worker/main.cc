@@ -55,7 +55,7 @@ void AddGroupFlags(Flags* flags, FlagSet* set) {
             .group = "Group",
             .target = &flags->connect,
             .help = "A coordinator to which the address of --listen is announced; in a "
-                    "LeaderWorkerSet its leader, LWS_LEADER_ADDRESS.",
+                    "LeaderWorkerSet port 50051 of its leader, LWS_LEADER_ADDRESS.",
             .placeholder = "ADDRESS"});
   set->Add({.name = "rank",
             .group = "Group",
@@ -136,39 +136,49 @@ void RouteGrpcLog() {
 absl::Status Serve(const Flags& flags, const sigset_t& signals) {
   const int status_fd = static_cast<int>(flags.status_fd);
   if (status_fd >= 0) RETURN_IF_ERROR(DieWithSupervisor(status_fd));
+  // It has lost its coordinator when a stream is over, or its place: it says again where it is.
+  absl::Status announced;
+  std::optional<Announcer> announcer;
+  if (!flags.connect.empty()) {
+    announcer.emplace(flags.connect, kJoinTimeout, [&announced](absl::Status status) {
+      announced = std::move(status);
+      if (!announced.ok()) kill(getpid(), SIGTERM);
+    });
+  }
   WorkerService service({.cpu_isa = flags.server.cpu_isa,
                          .threads = static_cast<int>(flags.server.threads),
                          .comm_backend = flags.server.comm_backend,
                          .comm_interface = flags.server.comm_interface,
                          .ready = [status_fd] { Report(status_fd, "ready"); },
-                         .stepped = [status_fd] { Report(status_fd, "step"); }});
+                         .stepped = [status_fd] { Report(status_fd, "step"); },
+                         .stream_over =
+                             [&announcer] {
+                               if (announcer.has_value()) announcer->Again();
+                             }});
   ASSIGN_OR_RETURN(const WorkerServer listening, Listen(flags.listen, &service));
   log::Info("worker listens", {{"address", listening.address}});
 
-  absl::Status announced;
-  std::optional<Announcer> announcer;
-  if (!flags.connect.empty()) {
+  if (announcer.has_value()) {
     v1::JoinRequest request;
     request.set_protocol_version(kWorkerProtocolVersion);
     request.set_address(listening.address);
     request.set_rank(static_cast<uint32_t>(flags.rank));
     request.set_size(static_cast<uint32_t>(flags.group_size));
-    announcer.emplace(flags.connect, request, kJoinTimeout, [&announced](absl::Status status) {
-      announced = std::move(status);
-      if (!announced.ok()) kill(getpid(), SIGTERM);
-    });
+    announcer->Announce(request);
   }
   int signal = 0;
   sigwait(&signals, &signal);
-  announcer.reset();
+  if (announcer.has_value()) announcer->Stop();
   log::Info("worker ends", {{"signal", signal}});
   if (!service.Stop()) std::quick_exit(0);  // in the middle of a load, which nobody needs any more
   listening.server->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
   return announced;
 }
 
-// What a LeaderWorkerSet tells its pods, where no flag says otherwise.
+// What a LeaderWorkerSet tells its pods, where no flag says otherwise. A supervised worker has its
+// place from its supervisor.
 absl::Status TakeLwsEnvironment(const FlagSet& set, Flags* flags) {
+  if (flags->status_fd >= 0) return absl::OkStatus();
   const auto number = [&set](const char* flag, const char* name, int64_t* value) -> absl::Status {
     const char* const text = std::getenv(name);
     if (text == nullptr || set.IsSet(flag)) return absl::OkStatus();
@@ -178,8 +188,7 @@ absl::Status TakeLwsEnvironment(const FlagSet& set, Flags* flags) {
   RETURN_IF_ERROR(number("rank", "LWS_WORKER_INDEX", &flags->rank));
   RETURN_IF_ERROR(number("group-size", "LWS_GROUP_SIZE", &flags->group_size));
   const char* const leader = std::getenv("LWS_LEADER_ADDRESS");
-  if (leader != nullptr && !set.IsSet("connect") && !flags->listen.empty() &&
-      flags->status_fd < 0) {
+  if (leader != nullptr && !set.IsSet("connect")) {
     flags->connect = absl::StrCat(leader, ":", flags->server.grpc_port);
   }
   if (flags->rank < flags->group_size) return absl::OkStatus();

@@ -62,6 +62,7 @@ absl::Status RankLink::Announced(const std::string& address) {
     return absl::AlreadyExistsError(
         absl::StrCat("rank ", rank_, " is taken by the worker at ", address_));
   }
+  if (address == address_) return absl::OkStatus();
   log::Info("worker announced", {{"rank", rank_}, {"address", address}});
   address_ = address;
   changed_.SignalAll();

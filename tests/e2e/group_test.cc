@@ -87,13 +87,14 @@ TEST(GroupTest, EachRankMayDieHangOrComeBackLateAndNoByteChanges) {
 // Two hosts: what `serve` starts on one address, and a worker that joins from another.
 class TwoHosts {
  public:
-  TwoHosts()
+  explicit TwoHosts(const std::string& port = "0")
       : serve_({"--tensor-parallel-size=2",
                 "--local-workers=1",
                 "--step-timeout=2s",
                 "--comm-backend=gloo",
-                "--comm-interface=127.0.0.1"}),
-        coordinator_(absl::StrCat("127.0.0.1:", serve_.WaitForRest("host=127.0.0.1 grpc_port="))) {}
+                "--comm-interface=127.0.0.1",
+                absl::StrCat("--grpc-port=", port)}),
+        port_(serve_.WaitForRest("host=127.0.0.1 grpc_port=")) {}
 
   // A worker on the other host, where relative paths begin in `folder`.
   std::unique_ptr<LoggedProcess> Join(int rank = 1, int size = 2, const std::string& folder = ".") {
@@ -102,7 +103,7 @@ class TwoHosts {
                                  absl::StrCat("--chdir=", folder),
                                  Program("pagoda-worker"),
                                  "--listen=127.0.0.2:0",
-                                 absl::StrCat("--connect=", coordinator_),
+                                 absl::StrCat("--connect=127.0.0.1:", port_),
                                  absl::StrCat("--rank=", rank),
                                  absl::StrCat("--group-size=", size),
                                  "--comm-backend=gloo",
@@ -110,10 +111,11 @@ class TwoHosts {
   }
 
   Serve& serve() { return serve_; }
+  const std::string& port() const { return port_; }
 
  private:
   Serve serve_;
-  const std::string coordinator_;
+  const std::string port_;  // of the coordinator
 };
 
 TEST(GroupTest, ARankOfAnotherHostMayDieAndAnotherTakeItsPlace) {
@@ -145,8 +147,24 @@ TEST(GroupTest, ARankOfAnotherHostMayDieAndAnotherTakeItsPlace) {
   hosts.serve().WaitForLine("worker does not answer");
   const auto other = hosts.Join();
   EXPECT_TRUE(progress.WaitForEach(progress.tokens(), kRecovery)) << hosts.serve().log();
+  // When it comes back it learns that its place is taken.
+  far->Signal(SIGCONT);
+  EXPECT_EQ(far->Wait(), "ended with status 1");
+  EXPECT_THAT(far->lines().back(), HasSubstr("rank 1 is taken by the worker at 127.0.0.2:"));
   streams.join();
   ExpectSame(got, expected);
+}
+
+TEST(GroupTest, AFarRankFindsTheNextCoordinator) {
+  const auto requests = SampledRequests(4, 60);
+  auto hosts = std::make_unique<TwoHosts>();
+  const std::string port = hosts->port();
+  const auto far = hosts->Join();
+  const auto expected = RunAll(hosts->serve().Connect().get(), requests);
+  hosts->serve().Signal(SIGKILL);
+  hosts->serve().Wait();
+  hosts = std::make_unique<TwoHosts>(port);
+  ExpectSame(RunAll(hosts->serve().Connect().get(), requests), expected);
 }
 
 // What is written to a port by somebody who does not speak its protocol.

@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 
@@ -14,29 +15,39 @@
 
 namespace pagoda {
 
-// Works on a thread of its own, so that a signal can end the wait.
+// Works on a thread of its own, so that a signal can end the wait. Any thread calls it.
 class Announcer {
  public:
-  // Calls Join at `coordinator` until it is answered; UNAVAILABLE is tried again until `timeout` is
-  // over. `done` is called once, from that thread, unless this is destroyed first.
+  // An announcement calls Join at `coordinator` until it is answered; UNAVAILABLE is tried again
+  // until `timeout` is over. `done` is called from the announcer's thread with how each ended; an
+  // error is the last.
   Announcer(std::string coordinator,
-            v1::JoinRequest request,
             absl::Duration timeout,
             std::function<void(absl::Status status)> done);
-  // Cancels.
   ~Announcer();
 
+  void Announce(const v1::JoinRequest& request) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The same once more, to whoever is the coordinator now. Nothing before the first.
+  void Again() ABSL_LOCKS_EXCLUDED(mutex_);
+  // Ends the announcement at hand without `done`; later ones do nothing.
+  void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
+
  private:
-  absl::Status Announce();
+  void Run();
+  absl::Status Try(const v1::JoinRequest& request);
   absl::Status Join(const std::shared_ptr<grpc::Channel>& channel,
+                    const v1::JoinRequest& request,
                     std::chrono::system_clock::time_point deadline);
 
   const std::string coordinator_;
-  const v1::JoinRequest request_;
   const absl::Duration timeout_;
   const std::function<void(absl::Status status)> done_;
 
   Mutex mutex_;
+  CondVar changed_;
+  v1::JoinRequest request_ ABSL_GUARDED_BY(mutex_);
+  bool known_ ABSL_GUARDED_BY(mutex_) = false;   // request_ was given
+  bool wanted_ ABSL_GUARDED_BY(mutex_) = false;  // an announcement is to be made
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   grpc::ClientContext* call_ ABSL_GUARDED_BY(mutex_) = nullptr;
 

@@ -270,6 +270,7 @@ void WorkerService::RunSteps() {
       changed_.SignalAll();
     }
     call->End(ToGrpc(status));
+    options_.stream_over();
   }
 }
 

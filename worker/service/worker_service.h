@@ -34,6 +34,8 @@ struct WorkerServiceOptions {
   // Once each, from gRPC's threads: the first epoch is configured; the first step is computed.
   std::function<void()> ready = [] {};
   std::function<void()> stepped = [] {};
+  // Each time, from the thread of the steps: a stream of steps is over.
+  std::function<void()> stream_over = [] {};
 };
 
 class WorkerService final : public v1::Worker::WithCallbackMethod_Steps<v1::Worker::Service> {

@@ -38,9 +38,11 @@ class AnnouncerTest : public ::testing::Test {
     request.set_protocol_version(1);
     request.set_address("worker-7:50052");
     request.set_size(1);
-    announcer_.emplace(coordinator_, request, timeout, [this](absl::Status status) {
+    announcer_.emplace(coordinator_, timeout, [this](absl::Status status) {
       results_.TryPush(std::move(status));
     });
+    announcer_->Again();  // nothing yet
+    announcer_->Announce(request);
   }
   absl::Status Result() {
     auto status = results_.PopUntil(absl::Now() + absl::Seconds(60));
@@ -88,6 +90,29 @@ TEST_F(AnnouncerTest, ARefusalIsFinal) {
 TEST_F(AnnouncerTest, GivesUpAfterItsTime) {
   Announce(absl::Milliseconds(300));
   EXPECT_EQ(Result().code(), absl::StatusCode::kDeadlineExceeded);
+}
+
+TEST_F(AnnouncerTest, AnnouncesItselfAgainToTheNextCoordinator) {
+  {
+    const auto server = Listen(coordinator_, &registry_);
+    ASSERT_TRUE(server.ok());
+    Announce(absl::Seconds(60));
+    ASSERT_TRUE(Result().ok());
+    server->server->Shutdown(std::chrono::system_clock::now());
+  }
+  announcer_->Again();
+  const auto server = Listen(coordinator_, &registry_);
+  ASSERT_TRUE(server.ok());
+  EXPECT_TRUE(Result().ok());
+  EXPECT_EQ(registry_.joined_.size(), 2u);
+}
+
+TEST_F(AnnouncerTest, AStoppedOneIsSilent) {
+  Announce(absl::Hours(1));
+  announcer_->Stop();
+  announcer_->Again();
+  announcer_.reset();
+  EXPECT_EQ(results_.size(), 0u);
 }
 
 TEST_F(AnnouncerTest, CanBeEndedWhileItWaits) {
