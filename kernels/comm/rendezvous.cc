@@ -175,6 +175,7 @@ absl::Status MeshRendezvous::Greet(Communicator& comm) const {
   RETURN_IF_ERROR(
       comm.AllGather({reinterpret_cast<const std::byte*>(&mine), sizeof(mine)},
                      {reinterpret_cast<std::byte*>(all.data()), all.size() * sizeof(mine)}));
+  comm.SetDeadline(absl::InfiniteFuture());
   for (const uint64_t epoch : all) {
     if (epoch != mine) return absl::FailedPreconditionError("a stranger took a rank's place");
   }
