@@ -8,6 +8,34 @@
 #include "common/hash.h"
 
 namespace pagoda::core {
+namespace {
+
+// A step of a thousand sequences is time spent waiting for memory: what both passes over them touch
+// is asked for so many sequences ahead, which saves an eighth (bench/scheduler). Inlined always: to
+// GCC 12 a function that only prefetches does nothing, and it drops the call.
+constexpr size_t kAhead = 8;
+constexpr size_t kCacheLine = 64;
+
+[[gnu::always_inline]] inline void Prefetch(const void* object, size_t bytes) {
+  for (size_t at = 0; at < bytes; at += kCacheLine) {
+    __builtin_prefetch(static_cast<const char*>(object) + at);
+  }
+}
+
+// A row's sequence, then, when that is there, what its answer goes through.
+[[gnu::always_inline]] inline void PrefetchAnswered(const std::vector<GroupScheduler::Row>& rows,
+                                                    size_t lane) {
+  const auto sequence = [&](size_t ahead) -> const Sequence* {
+    return lane + ahead < rows.size() ? rows[lane + ahead].sequence : nullptr;
+  };
+  if (const Sequence* far = sequence(kAhead)) Prefetch(far, sizeof(Sequence));
+  if (const Sequence* near = sequence(kAhead / 2)) {
+    Prefetch(near->spec.log.get(), kCacheLine);
+    Prefetch(near->spec.stop_token_ids.data(), kCacheLine);
+  }
+}
+
+}  // namespace
 
 GroupScheduler::GroupScheduler(const GroupCapacity& capacity,
                                uint32_t depth,
@@ -128,6 +156,9 @@ bool GroupScheduler::ContinueRunning(SentPlan* sent) {
   size_t i = 0;
   while (i < running_.size()) {
     Sequence* sequence = running_[i];
+    if (i + kAhead < running_.size()) {
+      Prefetch(running_[i + kAhead], 2 * kCacheLine);  // up to its table
+    }
     // Every later sequence keeps at least one token of the budget, so a long prefill stops nobody's
     // decode.
     const uint32_t later = static_cast<uint32_t>(running_.size() - i - 1);
@@ -257,7 +288,9 @@ void GroupScheduler::Answer(absl::FunctionRef<void(Sequence*, size_t)> drawn) {
   SentPlan* sent = unanswered_.front();
   unanswered_.erase(unanswered_.begin());
   size_t index = 0;
-  for (Row& row : sent->rows) {
+  for (size_t lane = 0; lane < sent->rows.size(); ++lane) {
+    PrefetchAnswered(sent->rows, lane);
+    const Row& row = sent->rows[lane];
     if (row.tokens == 0) continue;
     const size_t token = index;
     index += row.draws;
