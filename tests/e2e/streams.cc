@@ -74,6 +74,7 @@ void ExpectSame(const std::vector<absl::StatusOr<Completion>>& got,
     EXPECT_EQ(Values(a.logprobs), Values(b.logprobs));
     EXPECT_EQ(a.reason, b.reason);
     EXPECT_EQ(a.completion_tokens, b.completion_tokens);
+    EXPECT_EQ(got[i]->accepted.system_fingerprint, want[i]->accepted.system_fingerprint);
   }
 }
 

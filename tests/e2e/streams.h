@@ -19,7 +19,7 @@ std::vector<absl::StatusOr<Completion>> RunAll(
     const std::vector<GenerateRequest>& requests,
     const std::function<void(size_t index, const Delta& delta)>& on_delta = nullptr);
 
-// Expects OK and the same text, token ids, log probabilities and end for each.
+// Expects OK and the same text, token ids, log probabilities, end and system fingerprint for each.
 void ExpectSame(const std::vector<absl::StatusOr<Completion>>& got,
                 const std::vector<absl::StatusOr<Completion>>& want);
 
