@@ -9,6 +9,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -224,10 +225,21 @@ class TcpEndpoint final : public GlooEndpoint {
   std::vector<std::string> addresses_;  // by peer
 };
 
-bool IsAddress(const std::string& text) {
-  in6_addr address;
-  return inet_pton(AF_INET, text.c_str(), &address) == 1 ||
-         inet_pton(AF_INET6, text.c_str(), &address) == 1;
+// Whether `address` can be bound here. (Gloo would say so by throwing, and leak.)
+template <class Sockaddr>
+bool Binds(const Sockaddr& address, int family) {
+  const int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return false;
+  const bool bound = bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+  close(fd);
+  return bound;
+}
+
+bool IsOwnAddress(const std::string& text) {
+  sockaddr_in v4 = {.sin_family = AF_INET};
+  if (inet_pton(AF_INET, text.c_str(), &v4.sin_addr) == 1) return Binds(v4, AF_INET);
+  sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+  return inet_pton(AF_INET6, text.c_str(), &v6.sin6_addr) == 1 && Binds(v6, AF_INET6);
 }
 
 }  // namespace
@@ -236,15 +248,15 @@ absl::StatusOr<std::unique_ptr<GlooEndpoint>> OpenGlooEndpoint(int rank,
                                                                int size,
                                                                const std::string& interface) {
   gloo::transport::tcp::attr attributes;
-  if (IsAddress(interface)) {
+  if (IsOwnAddress(interface)) {
     attributes.hostname = interface;
   } else if (if_nametoindex(interface.c_str()) != 0) {
     attributes.iface = interface;
   } else {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--comm-interface is \"",
-                     interface,
-                     "\", which is neither a network interface of this host nor an address"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--comm-interface is \"",
+        interface,
+        "\", which is neither a network interface of this host nor one of its addresses"));
   }
   std::unique_ptr<GlooEndpoint> endpoint;
   const absl::Status status = Guarded(absl::StrCat("--comm-interface ", interface), [&] {

@@ -253,7 +253,7 @@ TEST(GroupTest, WhatCannotBeAGroupIsRefusedByNameAtStart) {
       {{"--tensor-parallel-size=2", "--local-workers=3"}, 2, "--local-workers is 3"},
       {{"--tensor-parallel-size=2", "--comm-backend=gloo", "--comm-interface=nonsense0"},
        1,
-       "neither a network interface of this host nor an address"}};
+       "neither a network interface of this host nor one of its addresses"}};
   for (const auto& refused : kRefused) {
     std::vector<std::string> args = {"serve", kModel, "--grpc-port=0"};
     args.insert(args.end(), refused.flags.begin(), refused.flags.end());

@@ -33,7 +33,7 @@ CommOptions Options(int rank, CommBackend backend = CommBackend::kGloo) {
 }
 
 TEST(GlooRendezvousTest, RefusesInterfacesThatAreNotThere) {
-  for (const std::string interface : {"nonsense0", "", "192.0.2.1", "127.0.0.1.5"}) {
+  for (const std::string interface : {"nonsense0", "", "192.0.2.1", "2001:db8::1", "127.0.0.1.5"}) {
     CommOptions options = Options(0);
     options.interface = interface;
     const absl::Status status = OpenRendezvous(options).status();
