@@ -197,7 +197,7 @@ absl::Status GrpcGroup::RunOnce() {
                           .last_epoch = core::Epoch(last_epoch)});
   const std::optional<core::OpenEpoch> open = WaitForEpoch();
   if (!open.has_value()) return absl::CancelledError("the server stops");
-  const absl::Status status = ServeEpoch(*open);
+  absl::Status status = ServeEpoch(*open);
   sink_(core::GroupLost{.group = options_.group,
                         .epoch = open->epoch,
                         .reason = std::string(status.message())});
