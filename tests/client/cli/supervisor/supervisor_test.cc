@@ -20,9 +20,9 @@ using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-// Says who it is, then waits to be killed.
-constexpr char kStays[] = "echo worker $$; echo ready >&3; exec sleep 1000";
-constexpr char kServes[] = "echo coordinator $$; echo ready 4711 >&3; exec sleep 1000";
+// Each is ready before it says who it is: a test that has read the latter may kill it.
+constexpr char kStays[] = "echo ready >&3; echo worker $$; exec sleep 1000";
+constexpr char kServes[] = "echo ready 4711 >&3; echo coordinator $$; exec sleep 1000";
 // Answers SIGTERM by finishing what it has.
 constexpr char kDrains[] =
     "trap 'echo drained >$dir/drained; exit 0' TERM\n"
@@ -186,7 +186,7 @@ TEST(Supervisor, ASuspectWorkerIsKilledEvenWhenStopped) {
 
 // Says which rank it is, by its socket.
 constexpr char kRank[] =
-    "rank=${1%.sock}; rank=${rank##*-}; echo rank $rank $$; echo ready >&3; echo step >&3\n"
+    "rank=${1%.sock}; rank=${rank##*-}; echo ready >&3; echo step >&3; echo rank $rank $$\n"
     "echo threads $rank $(printf '%s\\n' \"$@\" | grep -- --threads=); exec sleep 1000";
 
 TEST(Supervisor, StartsAWorkerForEachRankAndDividesTheCpus) {
