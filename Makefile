@@ -1,9 +1,9 @@
 # A thin front: every target is a script or a command one can run alone.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench format clean
+.PHONY: help setup demo test check bench cuda-toolkit format clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup: ## install what is missing (Debian 12; asks sudo when not root)
 	@scripts/setup.sh
@@ -21,6 +21,9 @@ check: setup ## make test, sanitizers, more seeds, mutants, format, clang-tidy (
 bench: setup ## build and run the benchmarks
 	scripts/build.sh release
 	scripts/bench.sh
+
+cuda-toolkit: setup ## find or fetch CUDA 13, cuBLAS and NCCL (705 MB of PyPI packages) into a cache
+	scripts/cuda_toolkit.sh
 
 format: setup ## format the C++ sources
 	scripts/format.sh

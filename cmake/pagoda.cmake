@@ -3,6 +3,7 @@
 # whose headers the target may include; LINKS are external targets.
 
 option(PAGODA_INVARIANTS "Check the core's invariants after every event" OFF)
+option(PAGODA_CUDA "Build device code with nvcc; else it is built for the fake device" OFF)
 option(PAGODA_PURE "Only targets that link neither gRPC nor Rust (ThreadSanitizer)" OFF)
 set(PAGODA_SANITIZE "" CACHE STRING "Value of -fsanitize= for every target")
 
@@ -18,6 +19,13 @@ find_package(Threads REQUIRED)
 find_package(absl REQUIRED)
 find_package(GTest REQUIRED)
 find_package(Gloo REQUIRED)
+# ThreadSanitizer cannot follow the fibers of the fake device.
+set(PAGODA_DEVICE_CODE ON)
+if(PAGODA_SANITIZE STREQUAL "thread")
+  set(PAGODA_DEVICE_CODE OFF)
+elseif(NOT PAGODA_CUDA)
+  find_package(Boost 1.81 REQUIRED COMPONENTS context)
+endif()
 if(NOT PAGODA_PURE)
   set(protobuf_MODULE_COMPATIBLE ON)
   find_package(Protobuf REQUIRED)
@@ -27,8 +35,9 @@ endif()
 add_library(pagoda_options INTERFACE)
 target_include_directories(pagoda_options INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}/gen)
 # FMA is written out where it is meant (kernels/NUMERICS.md); the compiler never contracts a*b+c.
-target_compile_options(pagoda_options INTERFACE -Wall -Wextra -Werror -ffp-contract=off
-  -Wno-missing-field-initializers)  # designated initialisers name what is not the default
+target_compile_options(pagoda_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Werror
+  -ffp-contract=off
+  -Wno-missing-field-initializers>)  # designated initialisers name what is not the default
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(pagoda_options INTERFACE -Wthread-safety)
 endif()
@@ -115,6 +124,32 @@ function(pagoda_test name)
   if(ARG_LABELS)
     set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}")
   endif()
+endfunction()
+
+# pagoda_cuda(TARGET): its .cu files hold device code. nvcc compiles them in the cuda preset, else
+# the C++ compiler does, for the fake device of tests/testing/fake_cuda.
+function(pagoda_cuda target)
+  get_target_property(type ${target} TYPE)
+  set(scope PUBLIC)
+  if(type STREQUAL "EXECUTABLE")
+    set(scope PRIVATE)
+    # A fake stack per fiber would cost more than its work does.
+    set_tests_properties(${target} PROPERTIES
+      ENVIRONMENT "ASAN_OPTIONS=detect_stack_use_after_return=0:strict_string_checks=1")
+  endif()
+  if(PAGODA_CUDA)
+    target_link_libraries(${target} ${scope} pagoda_cuda_options)
+    return()
+  endif()
+  target_include_directories(${target} BEFORE ${scope}
+                             ${PROJECT_SOURCE_DIR}/tests/testing/fake_cuda/include)
+  target_link_libraries(${target} ${scope} pagoda_tests_testing_fake_cuda)
+  get_target_property(sources ${target} SOURCES)
+  foreach(source IN LISTS sources)
+    if(source MATCHES "\\.cu$")
+      set_source_files_properties(${source} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
+    endif()
+  endforeach()
 endfunction()
 
 # Target generated: every generated file, without compiling any (for clang-tidy).

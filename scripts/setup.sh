@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the build needs and this Debian 12 machine lacks; quick when nothing is missing.
+# setup.sh [PACKAGE...]: installs what the build needs and the packages named, as far as this
+# Debian 12 machine lacks them; quick when nothing is missing.
 set -euo pipefail
 
 packages=(
@@ -7,8 +8,8 @@ packages=(
   ca-certificates ccache clang-16 clang-format-16 clang-tidy-16 cmake g++ git libclang-rt-16-dev
   llvm-16 make ninja-build pkg-config python3
   # Libraries.
-  libabsl-dev libbenchmark-dev libgloo-dev libgmock-dev libgrpc++-dev libgtest-dev libprotobuf-dev
-  nlohmann-json3-dev protobuf-compiler protobuf-compiler-grpc
+  libabsl-dev libbenchmark-dev libboost-context1.81-dev libgloo-dev libgmock-dev libgrpc++-dev
+  libgtest-dev libprotobuf-dev nlohmann-json3-dev protobuf-compiler protobuf-compiler-grpc
 )
 oldest_cargo=1.85
 
@@ -46,7 +47,7 @@ command -v dpkg-query >/dev/null ||
   fail "this is not a Debian system (Debian 12 is tried); install by hand: ${packages[*]}," \
     "and Rust >= $oldest_cargo"
 
-mapfile -t missing < <(missing_packages "${packages[@]}")
+mapfile -t missing < <(missing_packages "${packages[@]}" "$@")
 cargo_is_new_enough || missing+=(cargo-web rustc-web)
 if [ ${#missing[@]} -eq 0 ]; then
   echo "setup: nothing is missing"

@@ -1,0 +1,66 @@
+// Owners of what a device lends: memory, streams, events. Made at start, never in a step. The end
+// of an owner waits for the work that uses it.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <memory>
+#include <type_traits>
+
+#include "absl/status/statusor.h"
+
+namespace pagoda::cuda {
+
+// Calls `kRelease` on what it owns.
+template <auto kRelease>
+struct Release {
+  template <class T>
+  void operator()(T* owned) const {
+    static_cast<void>(kRelease(owned));  // a device that is lost has nothing to give back
+  }
+};
+
+// Bytes of device memory, aligned to 256. Fresh memory is undefined.
+class DeviceBuffer {
+ public:
+  DeviceBuffer() = default;
+  // RESOURCE_EXHAUSTED when the device has not so much left. 0 bytes: an empty buffer.
+  static absl::StatusOr<DeviceBuffer> Make(size_t bytes);
+
+  size_t bytes() const { return bytes_; }
+  template <class T = void>
+  T* data() const {
+    return static_cast<T*>(data_.get());
+  }
+
+ private:
+  std::unique_ptr<void, Release<cudaFree>> data_;
+  size_t bytes_ = 0;
+};
+
+// Page-locked host memory, which copies of a stream may use directly.
+class PinnedBuffer {
+ public:
+  PinnedBuffer() = default;
+  static absl::StatusOr<PinnedBuffer> Make(size_t bytes);
+
+  size_t bytes() const { return bytes_; }
+  template <class T = void>
+  T* data() const {
+    return static_cast<T*>(data_.get());
+  }
+
+ private:
+  std::unique_ptr<void, Release<cudaFreeHost>> data_;
+  size_t bytes_ = 0;
+};
+
+using Stream = std::unique_ptr<std::remove_pointer_t<cudaStream_t>, Release<cudaStreamDestroy>>;
+using Event = std::unique_ptr<std::remove_pointer_t<cudaEvent_t>, Release<cudaEventDestroy>>;
+
+// A stream that waits for no other, and an event without a clock.
+absl::StatusOr<Stream> MakeStream();
+absl::StatusOr<Event> MakeEvent();
+
+}  // namespace pagoda::cuda
