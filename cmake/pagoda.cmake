@@ -133,9 +133,6 @@ function(pagoda_cuda target)
   set(scope PUBLIC)
   if(type STREQUAL "EXECUTABLE")
     set(scope PRIVATE)
-    # A fake stack per fiber would cost more than its work does.
-    set_tests_properties(${target} PROPERTIES
-      ENVIRONMENT "ASAN_OPTIONS=detect_stack_use_after_return=0:strict_string_checks=1")
   endif()
   if(PAGODA_CUDA)
     target_link_libraries(${target} ${scope} pagoda_cuda_options)
@@ -147,9 +144,20 @@ function(pagoda_cuda target)
   get_target_property(sources ${target} SOURCES)
   foreach(source IN LISTS sources)
     if(source MATCHES "\\.cu$")
-      set_source_files_properties(${source} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS "-x;c++")
+      set_source_files_properties(${source} PROPERTIES LANGUAGE CXX
+        COMPILE_OPTIONS "-x;c++;-Wno-unknown-pragmas")
     endif()
   endforeach()
+  if(NOT type STREQUAL "EXECUTABLE")
+    return()
+  endif()
+  # Every repetition is another schedule. A fake stack per fiber would cost more than its work does.
+  set(schedules 5)
+  if(PAGODA_SANITIZE)
+    set(schedules 20)
+  endif()
+  set_tests_properties(${target} PROPERTIES TIMEOUT 600 ENVIRONMENT
+    "GTEST_REPEAT=${schedules};ASAN_OPTIONS=detect_stack_use_after_return=0:strict_string_checks=1")
 endfunction()
 
 # Target generated: every generated file, without compiling any (for clang-tidy).

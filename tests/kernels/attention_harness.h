@@ -53,17 +53,21 @@ class AttentionFixture {
 
   int rows() const { return rows_; }
 
- private:
-  struct Row {
-    int sequence, position;
-  };
-
+  // What the kernels are given, in values of the dtype: q [rows][num_heads * head_dim], and K and V
+  // of one position [head_dim].
+  const std::vector<float>& q() const { return q_; }
   const float* K(int sequence, int position, int kv_head) const {
     return &k_[((start_[sequence] + position) * c_.num_kv_heads + kv_head) * c_.head_dim];
   }
   const float* V(int sequence, int position, int kv_head) const {
     return &v_[((start_[sequence] + position) * c_.num_kv_heads + kv_head) * c_.head_dim];
   }
+
+ private:
+  struct Row {
+    int sequence, position;
+  };
+
   int FirstSeen(const Row& row) const;
   void Fill();
   void Place();

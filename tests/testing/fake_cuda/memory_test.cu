@@ -133,6 +133,7 @@ TEST_F(FakeMemory, LaunchesWithinTheLimitsOfTheArchitectureOnly) {
   ASSERT_CUDA(AllowShared(Nothing, 100 << 10));
   EXPECT_EQ(launch(1, 32, 100 << 10), cudaSuccess);
   EXPECT_EQ(launch(1, 32, (100 << 10) + 1), cudaErrorInvalidValue);
+  ASSERT_CUDA(AllowShared(Nothing, 48 << 10));  // as before
   EXPECT_DEATH(static_cast<void>(launch(1, 40, 0)), "a CTA's threads must fill its warps");
 }
 

@@ -1,6 +1,5 @@
 #include "tests/testing/fake_cuda/runtime.h"
 
-#include <cstdlib>
 #include <utility>
 
 #include "common/check.h"
@@ -16,17 +15,12 @@ constexpr int kPeerPollMs = 20;
 constexpr uint64_t kEagerness[] = {0, 1, 4};
 constexpr uint64_t kMostAtOnce = 4;
 
-uint64_t SeedOfEnvironment() {
-  const char* seed = std::getenv("PAGODA_FAKE_CUDA_SEED");
-  return seed == nullptr ? 1 : std::strtoull(seed, nullptr, 10);
-}
-
 }  // namespace
 
 Runtime& Runtime::Get() {
   static Runtime* const runtime = [] {
     auto made = std::make_unique<Runtime>();
-    made->Reset(SeedOfEnvironment());
+    made->Reset(FirstSeed());
     return made.release();
   }();
   return *runtime;

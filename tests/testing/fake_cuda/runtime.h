@@ -117,8 +117,9 @@ class Runtime {
   cudaError_t sticky_ ABSL_GUARDED_BY(mutex_) = cudaSuccess;
 };
 
-// A new schedule for the tests that follow; the seed of the environment's PAGODA_FAKE_CUDA_SEED
-// (1) holds until then.
+// PAGODA_FAKE_CUDA_SEED of the environment, or 1.
+uint64_t FirstSeed();
+// A new schedule from here on.
 void SetSeed(uint64_t seed);
 // A fault on the device: the sticky error of every later call, until cudaDeviceReset.
 void BreakDevice(cudaError_t error);
