@@ -27,14 +27,18 @@ using pagoda::fake_cuda::Random;
 using pagoda::fake_cuda::Runtime;
 
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
+  *count = pagoda::fake_cuda::device_count;
   return cudaSuccess;
 }
 
-cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
+cudaError_t cudaSetDevice(int device) {
+  if (device < 0 || device >= pagoda::fake_cuda::device_count) return cudaErrorInvalidDevice;
+  Runtime::set_device(device);
+  return cudaSuccess;
+}
 
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
-  if (device != 0) return cudaErrorInvalidDevice;
+  if (device < 0 || device >= pagoda::fake_cuda::device_count) return cudaErrorInvalidDevice;
   switch (attribute) {
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
       *value = pagoda::fake_cuda::kMaxSharedBytes;
@@ -74,7 +78,7 @@ cudaError_t cudaFree(void* p) {
       error != cudaSuccess && error != runtime.sticky()) {
     return error;
   }
-  const cudaError_t finished = runtime.Finish(nullptr);
+  const cudaError_t finished = runtime.FinishDevice();
   if (p != nullptr && !pagoda::fake_cuda::FreeDevice(p)) return cudaErrorInvalidValue;
   return finished;
 }
@@ -91,7 +95,7 @@ cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned flags) {
 cudaError_t cudaFreeHost(void* p) {
   Runtime& runtime = Runtime::Get();
   MutexLock lock(runtime.mutex());
-  const cudaError_t finished = runtime.Finish(nullptr);
+  const cudaError_t finished = runtime.FinishDevice();
   if (p != nullptr && !pagoda::fake_cuda::FreeHost(p)) return cudaErrorInvalidValue;
   return finished;
 }

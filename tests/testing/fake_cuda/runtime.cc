@@ -1,5 +1,6 @@
 #include "tests/testing/fake_cuda/runtime.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/check.h"
@@ -68,11 +69,16 @@ cudaError_t Runtime::Enqueue(cudaStream_t stream, Op op) {
 
 cudaError_t Runtime::Finish(cudaStream_t stream) {
   RunUntil([&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    if (stream != nullptr) return streams_.count(stream) == 0 || stream->queue.empty();
-    for (cudaStream_t each : streams_) {
-      if (!each->queue.empty()) return false;
-    }
-    return true;
+    return streams_.count(stream) == 0 || stream->queue.empty();
+  });
+  return sticky_;
+}
+
+cudaError_t Runtime::FinishDevice() {
+  RunUntil([&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+    return std::all_of(streams_.begin(), streams_.end(), [](cudaStream_t stream) {
+      return stream->device != device_ || stream->queue.empty();
+    });
   });
   return sticky_;
 }

@@ -6,6 +6,7 @@
 
 #include <poll.h>
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -56,6 +57,7 @@ struct CUgraphExec_st {
 };
 
 struct CUstream_st {
+  int device = 0;
   std::deque<pagoda::fake_cuda::Op> queue;
   CUgraph_st* capture = nullptr;
   std::vector<size_t> after;  // under capture: what the next node depends on
@@ -83,8 +85,9 @@ class Runtime {
   // Queues work, or makes it a node of the graph that the stream captures.
   cudaError_t Enqueue(cudaStream_t stream, Op op) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // Runs queued work until the stream has none; every stream's when null.
+  // Runs queued work until the stream has none, or no stream of this thread's device.
   cudaError_t Finish(cudaStream_t stream) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  cudaError_t FinishDevice() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   cudaError_t Finish(const EventState& event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Mutex* mutex() ABSL_LOCK_RETURNED(mutex_) { return &mutex_; }
@@ -95,10 +98,12 @@ class Runtime {
   std::map<const void*, size_t>* shared_limits() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return &shared_limits_;
   }
+  // This thread's device.
+  static int device() { return device_; }
+  static void set_device(int device) { device_ = device; }
   // From now on every call fails, as after a fault on the device.
   void Break(cudaError_t error) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { sticky_ = error; }
   cudaError_t sticky() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return sticky_; }
-  cudaError_t last_error = cudaSuccess;
 
  private:
   // Runs a random amount of queued work.
@@ -107,6 +112,8 @@ class Runtime {
   bool RunOne() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RunUntil(const std::function<bool()>& done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WaitForPeers() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  inline static thread_local int device_ = 0;
 
   Mutex mutex_;
   Random random_ ABSL_GUARDED_BY(mutex_){1};
@@ -121,7 +128,9 @@ class Runtime {
 uint64_t FirstSeed();
 // A new schedule from here on.
 void SetSeed(uint64_t seed);
-// A fault on the device: the sticky error of every later call, until cudaDeviceReset.
+// How many devices there are: 1, unless ranks of one process need more. They share one memory.
+inline std::atomic<int> device_count = 1;
+// A fault on the device: the sticky error of every later call, until SetSeed.
 void BreakDevice(cudaError_t error);
 
 }  // namespace pagoda::fake_cuda

@@ -15,7 +15,7 @@ cudaError_t cudaDeviceSynchronize() {
   Runtime& runtime = Runtime::Get();
   MutexLock lock(runtime.mutex());
   if (const cudaError_t error = runtime.EnterUncapturable(); error != cudaSuccess) return error;
-  return runtime.Finish(nullptr);
+  return runtime.FinishDevice();
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
@@ -24,6 +24,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   if (const cudaError_t error = runtime.Enter(); error != cudaSuccess) return error;
   if (flags != cudaStreamNonBlocking) return cudaErrorInvalidValue;
   *stream = std::make_unique<CUstream_st>().release();
+  (*stream)->device = Runtime::device();
   runtime.streams()->insert(*stream);
   return cudaSuccess;
 }
