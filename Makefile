@@ -15,7 +15,7 @@ demo: setup ## build the programs and run the demo
 test: setup ## build everything and run every test
 	scripts/test.sh
 
-check: setup ## make test, nvcc, sanitizers, more seeds, mutants, format, clang-tidy (at most 50 minutes)
+check: setup ## make test, nvcc, sanitizers, more seeds, mutants, clang-tidy (at most 50 min)
 	scripts/check.sh
 
 bench: setup ## build and run the benchmarks

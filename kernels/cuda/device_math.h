@@ -33,4 +33,53 @@ __device__ __forceinline__ float SiluMul(float gate, float up) {
   return __fmul_rn(__fdiv_rn(gate, down), up);
 }
 
+// Natural logarithm of a positive normal number, "Sampling".
+__device__ __forceinline__ float Log(float x) {
+  const uint32_t bits = __float_as_uint(x);
+  const int32_t exponent = static_cast<int32_t>(bits - 0x3f3504f3U) >> 23;
+  const float e = static_cast<float>(exponent);
+  const float f = __fadd_rn(__uint_as_float(bits - (static_cast<uint32_t>(exponent) << 23)), -1.0f);
+  float p = 0x1.1d8ea6p-4f;
+  p = __fmaf_rn(p, f, -0x1.d635bcp-4f);
+  p = __fmaf_rn(p, f, 0x1.dea282p-4f);
+  p = __fmaf_rn(p, f, -0x1.fcf4c6p-4f);
+  p = __fmaf_rn(p, f, 0x1.23d21ap-3f);
+  p = __fmaf_rn(p, f, -0x1.555b4ap-3f);
+  p = __fmaf_rn(p, f, 0x1.999d5ap-3f);
+  p = __fmaf_rn(p, f, -0x1.fffffcp-3f);
+  p = __fmaf_rn(p, f, 0x1.555554p-2f);
+  const float square = __fmul_rn(f, f);
+  float tail = __fmul_rn(__fmul_rn(square, f), p);
+  tail = __fmaf_rn(e, 0x1.7f7d1cp-20f, tail);
+  tail = __fmaf_rn(square, -0.5f, tail);
+  return __fmaf_rn(e, 0x1.62e4p-1f, __fadd_rn(f, tail));
+}
+
+// Gumbel noise of a random word, "Sampling".
+__device__ __forceinline__ float Gumbel(uint32_t bits) {
+  float v = __fmaf_rn(static_cast<float>(bits), 0x1p-32f, 0x1p-33f);
+  v = v < 0x1.fffffep-1f ? v : 0x1.fffffep-1f;
+  const float u = __fadd_rn(1.0f, -v);
+  const float lost = __fadd_rn(__fadd_rn(1.0f, -u), -v);  // 1 - v = u + lost
+  const float exponential = __fadd_rn(0.0f, -__fadd_rn(Log(u), __fdiv_rn(lost, u)));
+  return __fadd_rn(0.0f, -Log(exponential));
+}
+
+// Natural logarithm of a double >= 1, "Log-probabilities".
+__device__ __forceinline__ double Log(double x) {
+  const uint64_t bits = static_cast<uint64_t>(__double_as_longlong(x));
+  int exponent = static_cast<int>(bits >> 52) - 1023;
+  double mantissa =
+      __longlong_as_double(static_cast<long long>((bits & 0xfffffffffffff) | uint64_t{1023} << 52));
+  if (mantissa > 1.4142135623730951) {
+    mantissa /= 2;
+    ++exponent;
+  }
+  const double z = (mantissa - 1) / (mantissa + 1);
+  const double square = z * z;
+  double series = 0;
+  for (int n = 23; n >= 1; n -= 2) series = series * square + 1.0 / n;
+  return exponent * 0x1.62e42fefa39efp-1 + 2 * z * series;
+}
+
 }  // namespace pagoda::cuda

@@ -158,4 +158,6 @@ inline float __fdiv_rn(float a, float b) { return a / b; }
 inline float __fsqrt_rn(float a) { return __builtin_sqrtf(a); }
 inline uint32_t __float_as_uint(float a) { return std::bit_cast<uint32_t>(a); }
 inline float __uint_as_float(uint32_t a) { return std::bit_cast<float>(a); }
+inline long long __double_as_longlong(double a) { return std::bit_cast<long long>(a); }
+inline double __longlong_as_double(long long a) { return std::bit_cast<double>(a); }
 inline int __popc(uint32_t a) { return std::popcount(a); }

@@ -35,7 +35,8 @@ bool Fits(const LaunchShape& shape) {
   std::abort();
 }
 
-// A pointer must lead into a live allocation, and so must whatever in a struct looks like one.
+// A pointer must lead into a live allocation, and so must whatever in a struct looks like one of
+// the device's.
 void CheckPointers(const LaunchShape& shape, size_t number, const Argument& argument) {
   for (size_t at = 0; at + sizeof(void*) <= argument.bytes; at += sizeof(void*)) {
     const void* p;

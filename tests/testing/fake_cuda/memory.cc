@@ -78,7 +78,10 @@ class Arena {
     return static_cast<const std::byte*>(p) + bytes <= start + allocation.bytes;
   }
 
-  bool InRange(const void* p) const { return p >= begin_ && p < begin_ + kReserved; }
+  bool InRange(const void* p) {
+    MutexLock lock(&mutex_);
+    return p >= begin_ && p < next_;
+  }
 
   void Open(bool open) {
     MutexLock lock(&mutex_);

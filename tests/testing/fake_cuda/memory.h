@@ -17,7 +17,7 @@ void* AllocateDevice(size_t bytes);
 bool FreeDevice(void* p);
 // Whether all of it lies in one live allocation.
 bool InDeviceMemory(const void* p, size_t bytes);
-// Whether the address belongs to the device at all, allocated or not.
+// Whether the address is or was of an allocation, or lies between two.
 bool IsDeviceAddress(const void* p);
 
 // Page-locked host memory, which an asynchronous copy may read when it comes to it.
