@@ -14,11 +14,12 @@
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/cpu_step.h"
 #include "kernels/cpu/flush_denormals.h"
-#include "kernels/cpu/host_read.h"
+#include "kernels/cpu/kv_pool.h"
 #include "kernels/cpu/layer_ops.h"
 #include "kernels/cpu/sampling.h"
 #include "kernels/cpu/thread_team.h"
 #include "kernels/cpu/weights.h"
+#include "kernels/host_tensor.h"
 
 namespace pagoda::cpu {
 namespace {

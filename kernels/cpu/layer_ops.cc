@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "common/check.h"
+#include "kernels/cpu/kv_pool.h"
 #include "kernels/cpu/kv_tile.h"
 #include "kernels/cpu/weights.h"
 

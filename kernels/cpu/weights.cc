@@ -1,65 +1,18 @@
 #include "kernels/cpu/weights.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
-#include "kernels/cpu/attention.h"
-#include "kernels/cpu/host_read.h"
+#include "kernels/host_tensor.h"
+#include "kernels/linear_spec.h"
+#include "kernels/rope_values.h"
 
 namespace pagoda::cpu {
 namespace {
 
-// No model has a dimension near this; below it no product of two overflows.
-constexpr int64_t kMaxDimension = int64_t{1} << 28;
-
 int64_t RoundUp(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
-}
-
-absl::Status CheckSpec(const LinearSpec& spec,
-                       absl::Span<const HostTensor> parts,
-                       absl::Span<const HostTensor> biases) {
-  if (spec.dtype != DType::kF32 && spec.dtype != DType::kBf16) {
-    return absl::UnimplementedError(
-        absl::StrCat("linear in ", DTypeName(spec.dtype), ": the CPU has float32 and bfloat16"));
-  }
-  if (parts.empty()) return absl::InvalidArgumentError("linear without parts");
-  for (const HostTensor& part : parts) {
-    RETURN_IF_ERROR(CheckHostTensor(part, -1, spec.in, "linear weight"));
-  }
-  if (spec.epilogue == Epilogue::kSiluMul &&
-      (parts.size() != 2 || parts[0].rows != parts[1].rows)) {
-    return absl::InvalidArgumentError("silu-mul needs two parts of equal size, gate and up");
-  }
-  if (!biases.empty() && biases.size() != parts.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(biases.size(), " biases for ", parts.size(), " parts"));
-  }
-  for (size_t i = 0; i < biases.size(); ++i) {
-    RETURN_IF_ERROR(CheckHostTensor(biases[i], 1, parts[i].rows, "linear bias"));
-  }
-  return absl::OkStatus();
-}
-
-// The slices of this rank.
-absl::StatusOr<int> LocalSlices(const LinearSpec& spec) {
-  if (spec.partition == Partition::kColumn) return 1;
-  if (spec.tp_size < 1) {
-    return absl::InvalidArgumentError(absl::StrCat("tp_size ", spec.tp_size));
-  }
-  const int slices = RowSlices(spec.in * spec.tp_size);
-  if (slices % spec.tp_size != 0) {
-    return absl::InvalidArgumentError(absl::StrCat("a row-parallel linear over ",
-                                                   spec.in * spec.tp_size,
-                                                   " inputs has ",
-                                                   slices,
-                                                   " slices, which ",
-                                                   spec.tp_size,
-                                                   " ranks cannot divide"));
-  }
-  return slices / spec.tp_size;
 }
 
 // Where output `lane` of `panel` comes from: part and row, or part -1 for none.
@@ -122,42 +75,11 @@ std::vector<float> PackBias(const PackedLinear& packed,
 
 }  // namespace
 
-int RowSlices(int64_t k) {
-  for (int slices = kMaxSlices; slices > 1; slices /= 2) {
-    if (k % (int64_t{kStep} * slices) == 0) return slices;
-  }
-  return 1;
-}
-
-absl::Status CheckHostTensor(const HostTensor& tensor,
-                             int64_t rows,
-                             int64_t cols,
-                             absl::string_view what) {
-  const bool shape_ok = (rows < 0 || tensor.rows == rows) && (cols < 0 || tensor.cols == cols);
-  const bool size_ok = tensor.rows > 0 && tensor.cols > 0 && tensor.rows <= kMaxDimension &&
-                       tensor.cols <= kMaxDimension && tensor.row_stride >= tensor.cols;
-  if (shape_ok && size_ok && tensor.data != nullptr) return absl::OkStatus();
-  const auto wanted = [](int64_t n) { return n < 0 ? std::string("any") : absl::StrCat(n); };
-  return absl::InvalidArgumentError(absl::StrCat(what,
-                                                 " [",
-                                                 tensor.rows,
-                                                 ", ",
-                                                 tensor.cols,
-                                                 "] with row stride ",
-                                                 tensor.row_stride,
-                                                 ": expected [",
-                                                 wanted(rows),
-                                                 ", ",
-                                                 wanted(cols),
-                                                 "], dimensions of 1 to ",
-                                                 kMaxDimension));
-}
-
 absl::StatusOr<std::unique_ptr<CpuLinear>> PackCpuLinear(const LinearSpec& spec,
                                                          absl::Span<const HostTensor> parts,
                                                          absl::Span<const HostTensor> biases,
                                                          ThreadTeam* team) {
-  RETURN_IF_ERROR(CheckSpec(spec, parts, biases));
+  RETURN_IF_ERROR(CheckLinear(spec, parts, biases));
   PackedLinear packed;
   ASSIGN_OR_RETURN(packed.slices, LocalSlices(spec));
   packed.dtype = spec.dtype;
@@ -218,28 +140,11 @@ void CpuEmbedding::Read(int32_t token, float* out) const {
 }
 
 absl::StatusOr<std::unique_ptr<CpuRopeTable>> CpuRopeTable::Make(const RopeSpec& spec) {
+  RETURN_IF_ERROR(CheckRope(spec));
   const int64_t pairs = static_cast<int64_t>(spec.inverse_frequencies.size());
-  if (pairs < 1 || pairs > kMaxHeadDim / 2 || spec.max_position < 1 ||
-      spec.max_position > kMaxDimension) {
-    return absl::InvalidArgumentError(absl::StrCat("RoPE of ",
-                                                   pairs,
-                                                   " frequencies and ",
-                                                   spec.max_position,
-                                                   " positions: expected 1 to ",
-                                                   kMaxHeadDim / 2,
-                                                   " and 1 to ",
-                                                   kMaxDimension));
-  }
   ASSIGN_OR_RETURN(HugeBuffer table,
                    HugeBuffer::Make(spec.max_position * 2 * pairs * sizeof(float)));
-  float* out = reinterpret_cast<float*>(table.data());
-  for (int64_t position = 0; position < spec.max_position; ++position, out += 2 * pairs) {
-    for (int64_t i = 0; i < pairs; ++i) {
-      const double angle = static_cast<double>(position) * spec.inverse_frequencies[i];
-      out[i] = static_cast<float>(std::cos(angle) * spec.attention_factor);
-      out[pairs + i] = static_cast<float>(std::sin(angle) * spec.attention_factor);
-    }
-  }
+  FillRope(spec, reinterpret_cast<float*>(table.data()));
   return std::make_unique<CpuRopeTable>(spec.max_position, pairs, std::move(table));
 }
 

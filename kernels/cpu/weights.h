@@ -50,9 +50,6 @@ absl::StatusOr<std::unique_ptr<CpuLinear>> PackCpuLinear(const LinearSpec& spec,
                                                          absl::Span<const HostTensor> biases,
                                                          ThreadTeam* team);
 
-// S of kernels/NUMERICS.md for the whole model's K.
-int RowSlices(int64_t k);
-
 class CpuEmbedding final : public EmbeddingWeight {
  public:
   // As Backend::PackEmbedding.
@@ -101,12 +98,5 @@ class CpuRopeTable final : public RopeTable {
   const int64_t pairs_;
   const HugeBuffer table_;  // float [max_position][cos, sin][pairs]
 };
-
-// INVALID_ARGUMENT, naming `what`, unless the tensor is [rows, cols] with data; rows or cols < 0:
-// any.
-absl::Status CheckHostTensor(const HostTensor& tensor,
-                             int64_t rows,
-                             int64_t cols,
-                             absl::string_view what);
 
 }  // namespace pagoda::cpu

@@ -7,6 +7,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "kernels/cpu/kv_pool.h"
 
 namespace pagoda::cpu {
 namespace {

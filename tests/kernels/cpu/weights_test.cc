@@ -7,7 +7,8 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "kernels/cpu/host_read.h"
+#include "kernels/host_tensor.h"
+#include "kernels/linear_spec.h"
 #include "tests/kernels/reference.h"
 
 namespace pagoda::cpu {

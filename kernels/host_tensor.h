@@ -1,14 +1,17 @@
-// Reading elements of a checkpoint's tensors (any of the three dtypes, any alignment) as float or
-// as bf16 bits: exact where the target holds the value, else to nearest even.
+// Checking a checkpoint's tensors, and reading their elements (any of the three dtypes, any
+// alignment) as float or as bf16 bits: exact where the target holds the value, else to nearest
+// even.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
 
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "kernels/tensor.h"
 
-namespace pagoda::cpu {
+namespace pagoda {
 
 template <class T>
 T ReadAs(const std::byte* from, DType dtype) {
@@ -42,4 +45,14 @@ void ReadRow(const HostTensor& tensor, int64_t row, int64_t col, int64_t count, 
   for (int64_t i = 0; i < count; ++i) out[i] = ReadAs<T>(from + i * size, tensor.dtype);
 }
 
-}  // namespace pagoda::cpu
+// No model has a dimension near this; below it no product of two overflows.
+inline constexpr int64_t kMaxDimension = int64_t{1} << 28;
+
+// INVALID_ARGUMENT, naming `what`, unless the tensor is [rows, cols] with data; rows or cols < 0:
+// any.
+absl::Status CheckHostTensor(const HostTensor& tensor,
+                             int64_t rows,
+                             int64_t cols,
+                             absl::string_view what);
+
+}  // namespace pagoda
