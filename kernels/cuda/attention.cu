@@ -15,7 +15,7 @@ __global__ void __launch_bounds__(kThreads)
     FoldChunks(__grid_constant__ const AttentionArgs args, int first_fold, int first_item) {
   const AttentionFold fold = args.folds[first_fold + static_cast<int>(blockIdx.x)];
   const int dim = args.shape.head_dim, lane = static_cast<int>(threadIdx.x) % 32;
-  const AttentionItem& item = args.items[fold.first_item];
+  const AttentionItem& item = fold.first;
   const Work work = WorkOf(args, item);
   const size_t slot_floats = AttentionSlotFloats(dim);
   for (int row = static_cast<int>(threadIdx.x) / 32; row < work.rows; row += kWarps) {

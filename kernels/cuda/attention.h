@@ -14,6 +14,7 @@
 
 #include "absl/types/span.h"
 #include "kernels/dtype.h"
+#include "kernels/flat_step.h"
 
 namespace pagoda::cuda {
 
@@ -29,16 +30,6 @@ struct AttentionShape {
   DType dtype = DType::kBf16;
 };
 
-// The rows of one sequence: its tokens from first_position on, rows [first_row, first_row +
-// num_rows) of the step.
-struct AttentionSequence {
-  int32_t table = 0;  // its block table is tables[table, …)
-  int32_t first_position = 0;
-  int32_t first_row = 0;
-  int32_t num_rows = 0;
-  int32_t window = 0;  // 0: none
-};
-
 // A tile of up to 16 rows of one KV head over one chunk. Row r of a sequence's KV head is token
 // r / group of head r % group, group = num_heads / num_kv_heads.
 struct AttentionItem {
@@ -48,15 +39,18 @@ struct AttentionItem {
   int32_t chunk = 0;  // positions [256 chunk, 256 chunk + 256)
 };
 
-// The consecutive items of one tile in one round.
+// The consecutive chunks of one tile in one round: items [first_item, first_item + items) of the
+// step.
 struct AttentionFold {
+  AttentionItem first;
   int32_t first_item = 0;
   int32_t items = 0;
   int32_t continues = 0;  // an earlier round began the tile: its state is in the carry
   int32_t goes_on = 0;    // a later round ends it: its state goes to the carry
 };
 
-// The items, of all layers alike, divided into rounds whose partial results fit the workspace.
+// The work of a layer, all layers alike, divided into rounds whose partial results fit the
+// workspace.
 struct AttentionPlan {
   struct Round {
     int32_t first_item = 0;
@@ -64,14 +58,21 @@ struct AttentionPlan {
     int32_t first_fold = 0;
     int32_t folds = 0;
   };
-  std::vector<AttentionItem> items;
   std::vector<AttentionFold> folds;
   std::vector<Round> rounds;
 };
 
+// The most folds of a step of `rows` rows and `sequences` sequences up to position `positions`.
+int64_t MaxAttentionFolds(int32_t num_heads,
+                          int32_t num_kv_heads,
+                          int64_t rows,
+                          int64_t sequences,
+                          int64_t positions,
+                          int32_t slots);
+
 // Fills `plan`, whose memory is kept. At most `slots` >= 1 items a round.
 void PlanAttention(const AttentionShape& shape,
-                   absl::Span<const AttentionSequence> sequences,
+                   absl::Span<const StepSequence> sequences,
                    int32_t slots,
                    AttentionPlan* plan);
 
@@ -87,10 +88,9 @@ struct AttentionArgs {
   size_t head_bytes = 0;
   size_t v_bytes = 0;
   size_t block_bytes = 0;
-  const AttentionSequence* sequences = nullptr;
+  const StepSequence* sequences = nullptr;
   const int32_t* tables = nullptr;
-  const AttentionItem* items = nullptr;  // the plan's, on the device
-  const AttentionFold* folds = nullptr;
+  const AttentionFold* folds = nullptr;  // the plan's, on the device
   const void* q = nullptr;  // [rows, num_heads * head_dim], rows begin on 16 bytes
   int64_t q_stride = 0;     // elements
   void* out = nullptr;      // likewise

@@ -253,11 +253,11 @@ __device__ __forceinline__ void ChunkBf16(const AttentionArgs& args,
 // Four CTAs on a multiprocessor: without the number ptxas aims higher, and spills.
 template <int kDim>
 __global__ void __launch_bounds__(kThreads, 4)
-    AttentionBf16(__grid_constant__ const AttentionArgs args, int first_item, int items) {
+    AttentionBf16(__grid_constant__ const AttentionArgs args, AttentionPlan::Round round) {
   auto& shared = SharedMemory<SharedBf16<kDim>>();
-  for (int i = static_cast<int>(blockIdx.x); i < items; i += static_cast<int>(gridDim.x)) {
+  for (int i = static_cast<int>(blockIdx.x); i < round.items; i += static_cast<int>(gridDim.x)) {
     ChunkBf16(args,
-              WorkOf(args, args.items[first_item + i]),
+              WorkOf(args, FindItem(args, round, round.first_item + i)),
               shared,
               args.workspace + i * AttentionSlotFloats(args.shape.head_dim));
   }
@@ -271,8 +271,7 @@ cudaError_t LaunchChunks(const AttentionArgs& args,
   return Launch({"AttentionBf16", ctas, kThreads, sizeof(SharedBf16<kDim>), stream},
                 AttentionBf16<kDim>,
                 args,
-                round.first_item,
-                round.items);
+                round);
 }
 
 }  // namespace

@@ -27,11 +27,11 @@ struct Chains {
 
 // Bit for bit what the CPU backend computes in f32. For tests and small models: nothing is staged.
 __global__ void __launch_bounds__(kThreads)
-    AttentionF32(__grid_constant__ const AttentionArgs args, int first_item, int items) {
+    AttentionF32(__grid_constant__ const AttentionArgs args, AttentionPlan::Round round) {
   auto& shared = SharedMemory<SharedF32>();
   const int dim = args.shape.head_dim, thread = static_cast<int>(threadIdx.x);
-  for (int i = static_cast<int>(blockIdx.x); i < items; i += static_cast<int>(gridDim.x)) {
-    const Work work = WorkOf(args, args.items[first_item + i]);
+  for (int i = static_cast<int>(blockIdx.x); i < round.items; i += static_cast<int>(gridDim.x)) {
+    const Work work = WorkOf(args, FindItem(args, round, round.first_item + i));
     float* const slot = args.workspace + i * AttentionSlotFloats(dim);
     for (int j = thread; j < kAttentionRows * kAttentionChunk; j += kThreads) {
       const int row = j / kAttentionChunk, at = j % kAttentionChunk;
@@ -80,8 +80,7 @@ cudaError_t RunAttentionF32(const AttentionArgs& args,
   return Launch({"AttentionF32", ctas, kThreads, sizeof(SharedF32), stream},
                 AttentionF32,
                 args,
-                round.first_item,
-                round.items);
+                round);
 }
 
 }  // namespace pagoda::cuda

@@ -16,21 +16,21 @@ inline constexpr float kMasked = -__builtin_inff();  // the score of an unseen p
 
 // What an item's tile is: its rows, and the positions of the chunk that any of them sees.
 struct Work {
-  const AttentionItem& item;
-  const AttentionSequence& sequence;
+  AttentionItem item;
+  const StepSequence& sequence;
   int group;
   int rows;   // of 16
   int begin;  // positions of the chunk [begin, end)
   int end;
 };
 
-__device__ __forceinline__ int Low(const AttentionSequence& sequence, int position) {
+__device__ __forceinline__ int Low(const StepSequence& sequence, int position) {
   const int low = position - sequence.window + 1;
   return sequence.window == 0 || low < 0 ? 0 : low;
 }
 
 __device__ __forceinline__ Work WorkOf(const AttentionArgs& args, const AttentionItem& item) {
-  const AttentionSequence& sequence = args.sequences[item.sequence];
+  const StepSequence& sequence = args.sequences[item.sequence];
   const int group = args.shape.num_heads / args.shape.num_kv_heads;
   const int left = sequence.num_rows * group - item.row;
   const int rows = left < kAttentionRows ? left : kAttentionRows;
@@ -44,6 +44,20 @@ __device__ __forceinline__ Work WorkOf(const AttentionArgs& args, const Attentio
           rows,
           low > 0 ? low : 0,
           high < kAttentionChunk ? high : kAttentionChunk};
+}
+
+// Item `item` of the step, whose fold is one of the round's.
+__device__ __forceinline__ AttentionItem FindItem(const AttentionArgs& args,
+                                                  const AttentionPlan::Round& round,
+                                                  int item) {
+  int low = round.first_fold, high = round.first_fold + round.folds;
+  while (high - low > 1) {
+    const int middle = low + (high - low) / 2;
+    (args.folds[middle].first_item <= item ? low : high) = middle;
+  }
+  AttentionItem found = args.folds[low].first;
+  found.chunk += item - args.folds[low].first_item;
+  return found;
 }
 
 // The position of the token of row `row` of the tile.
@@ -70,7 +84,7 @@ __device__ __forceinline__ int64_t RowOffset(const AttentionArgs& args,
                                              const AttentionItem& item,
                                              int row,
                                              int64_t stride) {
-  const AttentionSequence& sequence = args.sequences[item.sequence];
+  const StepSequence& sequence = args.sequences[item.sequence];
   const int group = args.shape.num_heads / args.shape.num_kv_heads;
   const int r = item.row + row;
   const int head = item.kv_head * group + r % group;

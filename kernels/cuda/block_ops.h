@@ -1,5 +1,5 @@
-// Whole-block operations on a KV pool in device memory: nothing here knows what a block holds. Each
-// function queues one kernel and allocates nothing.
+// Whole-block operations on a KV pool in device memory: nothing here knows what a block holds. Lists
+// travel with the launches, so nothing is allocated or waited for.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/types/span.h"
 #include "kernels/step.h"
 
 namespace pagoda::cuda {
@@ -18,16 +19,13 @@ struct BlockMemory {
   size_t block_bytes = 0;
 };
 
-// In order: a copy may read what an earlier one wrote. `copies` [count] is in device memory.
+// In order: a copy may read what an earlier one wrote.
 cudaError_t RunCopyBlocks(const BlockMemory& memory,
-                          const BlockCopy* copies,
-                          int32_t count,
+                          absl::Span<const BlockCopy> copies,
                           cudaStream_t stream);
 
-// `blocks` [count] is in device memory.
 cudaError_t RunZeroBlocks(const BlockMemory& memory,
-                          const int32_t* blocks,
-                          int32_t count,
+                          absl::Span<const int32_t> blocks,
                           cudaStream_t stream);
 
 }  // namespace pagoda::cuda

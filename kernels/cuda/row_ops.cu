@@ -27,7 +27,7 @@ __device__ __forceinline__ void* RowOf(void* data, DType dtype, int64_t stride, 
 // A CTA per row.
 __global__ void __launch_bounds__(kThreads) Embed(__grid_constant__ const EmbedArgs args) {
   const int64_t row = blockIdx.x;
-  const StepRow& step = args.rows[row];
+  const StepToken& step = args.rows[row];
   const int token = (step.token < 0 ? args.lane_tokens[step.lane] : step.token) - args.first_token;
   const bool is_ours = token >= 0 && token < args.tokens;
   float* const out = args.out + row * args.out_stride;
@@ -95,7 +95,7 @@ __device__ __forceinline__ float Turned(const RopeArgs& args,
 // A CTA per row.
 __global__ void __launch_bounds__(kThreads) RopeAndStoreKv(__grid_constant__ const RopeArgs args) {
   const int64_t row = blockIdx.x;
-  const StepRow& step = args.rows[row];
+  const StepToken& step = args.rows[row];
   const float* const in = args.qkv + row * args.qkv_stride;
   const float* const cos = args.cos_sin + int64_t{step.position} * 2 * args.pairs;
   const int dim = args.head_dim;
@@ -118,6 +118,10 @@ __global__ void __launch_bounds__(kThreads) RopeAndStoreKv(__grid_constant__ con
               in[i]);
     }
   }
+}
+
+__global__ void SetLaneToken(int32_t* lane_tokens, int32_t to, int32_t from, int32_t token) {
+  if (threadIdx.x == 0) lane_tokens[to] = from < 0 ? token : lane_tokens[from];
 }
 
 LaunchShape RowShape(const char* name, int32_t rows, size_t shared, cudaStream_t stream) {
@@ -145,6 +149,12 @@ cudaError_t RunAddBias(float* out,
 
 cudaError_t RunRopeAndStoreKv(const RopeArgs& args, cudaStream_t stream) {
   return Launch(RowShape("RopeAndStoreKv", args.num_rows, 0, stream), RopeAndStoreKv, args);
+}
+
+cudaError_t RunSetLaneToken(
+    int32_t* lane_tokens, int32_t to, int32_t from, int32_t token, cudaStream_t stream) {
+  return Launch(
+      {"SetLaneToken", 1, 32, 0, stream}, SetLaneToken, lane_tokens, to, from, token);
 }
 
 }  // namespace pagoda::cuda

@@ -8,20 +8,12 @@
 #include <cstdint>
 
 #include "kernels/dtype.h"
+#include "kernels/flat_step.h"
 
 namespace pagoda::cuda {
 
-// One token of the step.
-struct StepRow {
-  int32_t token = 0;  // id; negative: the lane's last one
-  int32_t lane = 0;
-  int32_t position = 0;  // absolute
-  int32_t block = 0;     // of the pool
-  int32_t slot = 0;      // within the block
-};
-
 struct EmbedArgs {
-  const StepRow* rows = nullptr;
+  const StepToken* rows = nullptr;
   const int32_t* lane_tokens = nullptr;  // [lanes]
   int32_t num_rows = 0;                  // >= 1
   const void* table = nullptr;           // [tokens, hidden] of `dtype`: ids from first_token on
@@ -59,7 +51,7 @@ cudaError_t RunAddBias(float* out,
 
 // Rotates q and k, rounds q, k and v to `dtype`, keeps q and stores k and v into the pool.
 struct RopeArgs {
-  const StepRow* rows = nullptr;
+  const StepToken* rows = nullptr;
   int32_t num_rows = 0;        // >= 1
   const float* qkv = nullptr;  // [num_rows, (num_heads + 2 num_kv_heads) * head_dim]
   int64_t qkv_stride = 0;
@@ -78,5 +70,9 @@ struct RopeArgs {
   size_t block_bytes = 0;
 };
 cudaError_t RunRopeAndStoreKv(const RopeArgs& args, cudaStream_t stream);
+
+// lane_tokens[to] = lane_tokens[from], or `token` when from < 0.
+cudaError_t RunSetLaneToken(
+    int32_t* lane_tokens, int32_t to, int32_t from, int32_t token, cudaStream_t stream);
 
 }  // namespace pagoda::cuda

@@ -66,9 +66,8 @@ class Attention {
     const DeviceArray<std::byte> out(
         std::vector<std::byte>(fixture_.q().size() * DTypeSize(case_.dtype), std::byte{0xff}),
         stream_);
-    const DeviceArray<AttentionSequence> sequences(sequences_, stream_);
+    const DeviceArray<StepSequence> sequences(sequences_, stream_);
     const DeviceArray<int32_t> tables(tables_, stream_);
-    const DeviceArray<AttentionItem> items(plan.items, stream_);
     const DeviceArray<AttentionFold> folds(plan.folds, stream_);
     const size_t slot = AttentionSlotFloats(case_.head_dim);
     const DeviceArray<float> workspace(std::vector<float>(way_.slots * slot, NAN), stream_);
@@ -81,7 +80,6 @@ class Attention {
     args.block_bytes = layout_.BlockBytes();
     args.sequences = sequences.data();
     args.tables = tables.data();
-    args.items = items.data();
     args.folds = folds.data();
     args.q = q.data();
     args.q_stride = int64_t{case_.num_heads} * case_.head_dim;
@@ -164,7 +162,7 @@ class Attention {
   const Way way_;
   std::vector<std::byte> pool_;
   std::vector<int32_t> tables_;
-  std::vector<AttentionSequence> sequences_;
+  std::vector<StepSequence> sequences_;
 };
 
 void ExpectSameBits(const std::vector<float>& got,
@@ -259,18 +257,19 @@ TEST(AttentionNaN, ARowDoesNotFeelWhatItDoesNotSee) {
 
 TEST(AttentionPlan, DividesEveryTileIntoItsChunksInOrder) {
   const AttentionShape shape = {8, 2, 64, 16, 1, DType::kBf16};
-  const std::vector<AttentionSequence> sequences = {{0, 600, 0, 5, 0}, {9, 300, 5, 1, 40}};
+  const std::vector<StepSequence> sequences = {{0, 600, 0, 5, 0}, {9, 300, 5, 1, 40}};
   AttentionPlan plan;
   PlanAttention(shape, sequences, 4, &plan);
+  EXPECT_LE(static_cast<int64_t>(plan.folds.size()), MaxAttentionFolds(8, 2, 6, 2, 605, 4));
   std::string text;
   for (const AttentionPlan::Round& round : plan.rounds) {
     for (int f = round.first_fold; f < round.first_fold + round.folds; ++f) {
       const AttentionFold& fold = plan.folds[f];
       text += fold.continues ? "[+" : "[";
-      for (int i = fold.first_item; i < fold.first_item + fold.items; ++i) {
-        const AttentionItem& item = plan.items[i];
-        text += std::to_string(item.sequence) + "." + std::to_string(item.row) + "." +
-                std::to_string(item.kv_head) + "." + std::to_string(item.chunk) + " ";
+      for (int i = 0; i < fold.items; ++i) {
+        text += std::to_string(fold.first.sequence) + "." + std::to_string(fold.first.row) + "." +
+                std::to_string(fold.first.kv_head) + "." + std::to_string(fold.first.chunk + i) +
+                " ";
       }
       text += fold.goes_on ? "+]" : "]";
     }

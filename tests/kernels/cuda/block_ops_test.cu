@@ -29,9 +29,18 @@ TEST(BlockOps, CopiesWholeBlocksInOrder) {
                 want.begin() + copy.destination * kBlockBytes);
   }
   const DeviceArray<std::byte> pool(Bytes(), stream);
-  const DeviceArray<BlockCopy> list(copies, stream);
-  ASSERT_CUDA(RunCopyBlocks({pool.data(), kBlockBytes}, list.data(), 4, stream.get()));
+  ASSERT_CUDA(RunCopyBlocks({pool.data(), kBlockBytes}, copies, stream.get()));
   EXPECT_EQ(pool.Download(), want);
+}
+
+TEST(BlockOps, ALongListKeepsItsOrder) {
+  const Stream stream = MakeStreamOrDie();
+  std::vector<BlockCopy> copies;  // the byte of block 0 goes round and round
+  for (int i = 0; i < 1001; ++i) copies.push_back({i % kBlocks, (i + 1) % kBlocks});
+  const DeviceArray<std::byte> pool(Bytes(), stream);
+  ASSERT_CUDA(RunCopyBlocks({pool.data(), kBlockBytes}, copies, stream.get()));
+  const std::vector<std::byte> got = pool.Download(), bytes = Bytes();
+  for (size_t i = 0; i < got.size(); ++i) ASSERT_EQ(got[i], bytes[i % kBlockBytes]) << i;
 }
 
 TEST(BlockOps, ZeroesTheNamedBlocksAlone) {
@@ -41,8 +50,7 @@ TEST(BlockOps, ZeroesTheNamedBlocksAlone) {
     std::fill_n(want.begin() + block * kBlockBytes, kBlockBytes, std::byte{0});
   }
   const DeviceArray<std::byte> pool(Bytes(), stream);
-  const DeviceArray<int32_t> list({3, 0}, stream);
-  ASSERT_CUDA(RunZeroBlocks({pool.data(), kBlockBytes}, list.data(), 2, stream.get()));
+  ASSERT_CUDA(RunZeroBlocks({pool.data(), kBlockBytes}, {3, 0}, stream.get()));
   EXPECT_EQ(pool.Download(), want);
 }
 

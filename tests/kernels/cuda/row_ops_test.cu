@@ -45,7 +45,7 @@ TEST_P(RowOpsTest, EmbedsOwnTokensAndZerosForOthers) {
   constexpr int kTokens = 5, kHidden = 70, kFirst = 10, kStride = 80;
   const Matrix table = reference::Random(kTokens, kHidden, dtype_, 1);
   const DeviceArray<std::byte> device_table(reference::Encode(table, dtype_), stream_);
-  const DeviceArray<StepRow> rows(
+  const DeviceArray<StepToken> rows(
       {{.token = 12}, {.token = 9}, {.token = -1, .lane = 2}, {.token = 15}, {.token = 14}},
       stream_);
   const DeviceArray<int32_t> lanes({3, 3, 10}, stream_);
@@ -120,7 +120,7 @@ struct RopeCase {
   static constexpr int kPool = kBlocks * 2 * kKvHeads * kBlockSize * kDim;
 
   int pairs;
-  std::vector<StepRow> rows = {{.position = 17, .block = 3, .slot = 1},
+  std::vector<StepToken> rows = {{.position = 17, .block = 3, .slot = 1},
                                {.position = 18, .block = 3, .slot = 2},
                                {.position = 39, .block = 1, .slot = 7}};
   Matrix qkv = reference::Random(3, kColumns, DType::kF32, 5);
@@ -147,7 +147,7 @@ TEST_P(RowOpsTest, RopeTurnsQAndKAndStoresKAndV) {
   for (const int pairs : {C::kDim / 2, 10}) {
     const RopeCase c = {pairs};
     const int count = static_cast<int>(c.rows.size());
-    const DeviceArray<StepRow> rows(c.rows, stream_);
+    const DeviceArray<StepToken> rows(c.rows, stream_);
     const DeviceArray<float> qkv(c.qkv.values, stream_), table(c.cos_sin.values, stream_);
     const DeviceArray<std::byte> q = Output(count * C::kHeads * C::kDim), pool = Output(C::kPool);
     RopeArgs args = {.rows = rows.data(), .num_rows = count, .qkv = qkv.data()};
