@@ -91,9 +91,9 @@ struct AttentionArgs {
   const StepSequence* sequences = nullptr;
   const int32_t* tables = nullptr;
   const AttentionFold* folds = nullptr;  // the plan's, on the device
-  const void* q = nullptr;  // [rows, num_heads * head_dim], rows begin on 16 bytes
-  int64_t q_stride = 0;     // elements
-  void* out = nullptr;      // likewise
+  const void* q = nullptr;               // [rows, num_heads * head_dim], rows begin on 16 bytes
+  int64_t q_stride = 0;                  // elements
+  void* out = nullptr;                   // likewise
   int64_t out_stride = 0;
   float* workspace = nullptr;  // slots * AttentionSlotFloats
   float* carry = nullptr;      // AttentionSlotFloats

@@ -1,6 +1,6 @@
-#include "kernels/cuda/block_ops.h"
 #include <algorithm>
 
+#include "kernels/cuda/block_ops.h"
 #include "kernels/cuda/launch.h"
 
 namespace pagoda::cuda {

@@ -1,5 +1,5 @@
-// Whole-block operations on a KV pool in device memory: nothing here knows what a block holds. Lists
-// travel with the launches, so nothing is allocated or waited for.
+// Whole-block operations on a KV pool in device memory: nothing here knows what a block holds.
+// Lists travel with the launches, so nothing is allocated or waited for.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -151,10 +151,12 @@ cudaError_t RunRopeAndStoreKv(const RopeArgs& args, cudaStream_t stream) {
   return Launch(RowShape("RopeAndStoreKv", args.num_rows, 0, stream), RopeAndStoreKv, args);
 }
 
-cudaError_t RunSetLaneToken(
-    int32_t* lane_tokens, int32_t to, int32_t from, int32_t token, cudaStream_t stream) {
-  return Launch(
-      {"SetLaneToken", 1, 32, 0, stream}, SetLaneToken, lane_tokens, to, from, token);
+cudaError_t RunSetLaneToken(int32_t* lane_tokens,
+                            int32_t to,
+                            int32_t from,
+                            int32_t token,
+                            cudaStream_t stream) {
+  return Launch({"SetLaneToken", 1, 32, 0, stream}, SetLaneToken, lane_tokens, to, from, token);
 }
 
 }  // namespace pagoda::cuda

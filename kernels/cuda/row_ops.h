@@ -72,7 +72,10 @@ struct RopeArgs {
 cudaError_t RunRopeAndStoreKv(const RopeArgs& args, cudaStream_t stream);
 
 // lane_tokens[to] = lane_tokens[from], or `token` when from < 0.
-cudaError_t RunSetLaneToken(
-    int32_t* lane_tokens, int32_t to, int32_t from, int32_t token, cudaStream_t stream);
+cudaError_t RunSetLaneToken(int32_t* lane_tokens,
+                            int32_t to,
+                            int32_t from,
+                            int32_t token,
+                            cudaStream_t stream);
 
 }  // namespace pagoda::cuda

@@ -239,8 +239,9 @@ __device__ __forceinline__ const float* Edit(const SampleTask& task,
     }
     edited[edits[e].token] = logit;
   }
-  __syncthreads();    // penalties come before biases
-  if (thread == 0) {  // a token may have several
+  __syncthreads();  // penalties come before biases
+  // A token may have several biases.
+  if (thread == 0) {
     for (int e = task.biases; e < task.bans; ++e) {
       edited[edits[e].token] = __fadd_rn(edited[edits[e].token], edits[e].bias);
     }

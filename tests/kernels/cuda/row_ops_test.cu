@@ -121,8 +121,8 @@ struct RopeCase {
 
   int pairs;
   std::vector<StepToken> rows = {{.position = 17, .block = 3, .slot = 1},
-                               {.position = 18, .block = 3, .slot = 2},
-                               {.position = 39, .block = 1, .slot = 7}};
+                                 {.position = 18, .block = 3, .slot = 2},
+                                 {.position = 39, .block = 1, .slot = 7}};
   Matrix qkv = reference::Random(3, kColumns, DType::kF32, 5);
   Matrix cos_sin = reference::Random(40, 2 * pairs, DType::kF32, 6);
 

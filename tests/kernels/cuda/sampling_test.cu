@@ -183,6 +183,40 @@ TEST(SamplingOnADevice, EditsComeInTheirOrder) {
   sampling.ExpectTheSame();
 }
 
+// The drawn token is the one that a single lost or early edit would change.
+TEST(SamplingOnADevice, NoEditIsLostAndBiasesComeAfterPenalties) {
+  constexpr int kVocab = 1000;
+  std::vector<int32_t> all, but_one[4];
+  const int32_t lone[] = {0, 63, 500, 999};
+  std::vector<std::vector<float>> logits(5, std::vector<float>(kVocab, 1.0f));
+  for (int i = 0; i < 4; ++i) logits[i][lone[i]] = 0.5f;  // wins when all others are penalised
+  Sampling sampling(logits);
+  for (int32_t id = 0; id < kVocab; ++id) {
+    all.push_back(id);
+    for (int i = 0; i < 4; ++i) {
+      if (id != lone[i]) but_one[i].push_back(id);
+    }
+  }
+  for (int i = 0; i < 4; ++i) {
+    sampling.Add(i, {.presence_penalty = 10}).output = but_one[i];
+    sampling.Add(i, {}).banned = but_one[i];
+  }
+  // 1 / 10 + 5 wins over 1 / 10 + 1; (1 + 5) / 10 would not.
+  std::vector<std::vector<LogitBias>> biases;
+  for (const int32_t id : lone) biases.push_back({{700, 1}, {id, 2}, {id, 3}});
+  for (const std::vector<LogitBias>& bias : biases) {
+    SampleRow& row = sampling.Add(4, {.repetition_penalty = 10});
+    row.prompt = all;
+    row.bias = bias;
+  }
+  sampling.ExpectTheSame();
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(sampling.tokens()[2 * i].token, lone[i]);
+    EXPECT_EQ(sampling.tokens()[2 * i + 1].token, lone[i]);
+    EXPECT_EQ(sampling.tokens()[8 + i].token, lone[i]);
+  }
+}
+
 TEST(SamplingOnADevice, UnusableLogitsDrawNothing) {
   std::vector<std::vector<float>> logits(4, Logits(90, 5, 1));
   logits[0][70] = NAN;
