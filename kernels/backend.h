@@ -102,6 +102,10 @@ struct StepLimits {
   int32_t max_sample_rows = 0;  // of a step
   int32_t max_model_len = 0;    // positions are [0, max_model_len)
   int32_t vocab_size = 0;       // token ids are [0, vocab_size)
+  // Of this rank: what attention's own memory depends on.
+  int32_t num_q_heads = 1;
+  int32_t num_kv_heads = 1;
+  int32_t head_dim = 16;
 };
 
 // One step on its way, owned by the backend and valid from Prepare to Collect.

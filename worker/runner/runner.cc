@@ -134,12 +134,18 @@ absl::StatusOr<std::string> Runner::Configure(const v1::ConfigureRequest& config
   RETURN_IF_ERROR(CheckConfig(config));
   const LaneLimits lanes = LaneLimitsOf(config, model().config);
   const int32_t max_step_tokens = static_cast<int32_t>(config.max_step_tokens());
-  const StepLimits limits = {.max_tokens = max_step_tokens,
-                             .max_lanes = lanes.max_lanes,
-                             .max_logits_rows = std::min(lanes.max_lanes, max_step_tokens),
-                             .max_sample_rows = lanes.max_lanes,
-                             .max_model_len = lanes.max_model_len,
-                             .vocab_size = lanes.vocab_size};
+  const ModelConfig& sizes = model().config;
+  const ShardSpec& shard = model().shard;
+  const StepLimits limits = {
+      .max_tokens = max_step_tokens,
+      .max_lanes = lanes.max_lanes,
+      .max_logits_rows = std::min(lanes.max_lanes, max_step_tokens),
+      .max_sample_rows = lanes.max_lanes,
+      .max_model_len = lanes.max_model_len,
+      .vocab_size = lanes.vocab_size,
+      .num_q_heads = static_cast<int32_t>(ShardUnits(sizes.num_heads, shard)),
+      .num_kv_heads = static_cast<int32_t>(ShardUnits(sizes.num_kv_heads, shard)),
+      .head_dim = static_cast<int32_t>(sizes.head_dim)};
   RETURN_IF_ERROR(backend_->Configure(limits));
   RETURN_IF_ERROR(decoder_.Configure(limits));
   ASSIGN_OR_RETURN(

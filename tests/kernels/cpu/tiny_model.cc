@@ -81,7 +81,10 @@ void TinyModel::MakeActivations() {
                                .max_logits_rows = kMaxTokens,
                                .max_sample_rows = kMaxTokens,
                                .max_model_len = kMaxLen,
-                               .vocab_size = kVocab}));
+                               .vocab_size = kVocab,
+                               .num_q_heads = kHeads,
+                               .num_kv_heads = kKvHeads,
+                               .head_dim = kHeadDim}));
   residual_ = Activation(DType::kF32, kMaxTokens, kHidden);
   delta_ = Activation(DType::kF32, kMaxTokens, kHidden);
   normed_ = Activation(dtype_, kMaxTokens, kHidden);

@@ -1,6 +1,7 @@
 #include "tests/testing/fake_cuda/runtime.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "common/check.h"
@@ -42,6 +43,7 @@ cudaError_t Runtime::Enter() {
 
 void Runtime::RunSome() {
   if (sticky_ != cudaSuccess || eagerness_ == 0 || !random_.OneIn(eagerness_)) return;
+  const DeviceAccess access;
   for (uint64_t left = 1 + random_.Below(kMostAtOnce); left > 0 && RunOne(); --left) {
   }
 }
@@ -95,7 +97,6 @@ bool Runtime::RunOne() {
     if (!stream->queue.empty()) ready.push_back(stream);
   }
   random_.Shuffle(&ready);
-  const DeviceAccess access;
   const cpu::ScopedFlushDenormals flush;
   for (cudaStream_t stream : ready) {
     if (!stream->queue.front().attempt(&random_)) continue;
@@ -106,8 +107,13 @@ bool Runtime::RunOne() {
 }
 
 void Runtime::RunUntil(const std::function<bool()>& done) {
+  if (sticky_ != cudaSuccess || done()) return;
+  std::optional<DeviceAccess> access(std::in_place);
   while (sticky_ == cudaSuccess && !done()) {
-    if (!RunOne()) WaitForPeers();
+    if (RunOne()) continue;
+    access.reset();  // another thread may need it meanwhile
+    WaitForPeers();
+    access.emplace();
   }
 }
 

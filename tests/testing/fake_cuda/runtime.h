@@ -108,7 +108,7 @@ class Runtime {
  private:
   // Runs a random amount of queued work.
   void RunSome() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Runs one queued operation, any that can; false: none can.
+  // Runs one queued operation, any that can; false: none can. The device's memory is open.
   bool RunOne() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RunUntil(const std::function<bool()>& done) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WaitForPeers() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
