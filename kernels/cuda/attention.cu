@@ -12,12 +12,15 @@ constexpr int kMaxPerLane = 8;  // columns of a lane: 256 / 32
 
 // Folds the chunks of one tile, a warp per row, in order.
 __global__ void __launch_bounds__(kThreads)
-    FoldChunks(__grid_constant__ const AttentionArgs args, int first_fold, int first_item) {
-  const AttentionFold fold = args.folds[first_fold + static_cast<int>(blockIdx.x)];
+    FoldChunks(__grid_constant__ const AttentionArgs args, AttentionPlan::Round round, int turn) {
+  const AttentionFold fold = args.folds[round.first_fold + static_cast<int>(blockIdx.x)];
   const int dim = args.shape.head_dim, lane = static_cast<int>(threadIdx.x) % 32;
   const AttentionItem& item = fold.first;
   const Work work = WorkOf(args, item);
   const size_t slot_floats = AttentionSlotFloats(dim);
+  // What the round before left, and what this one leaves: of two tiles, perhaps.
+  const float* const from = args.carry + (1 - turn) * slot_floats;
+  float* const to = args.carry + turn * slot_floats;
   for (int row = static_cast<int>(threadIdx.x) / 32; row < work.rows; row += kWarps) {
     const int own = Own(work, row);
     const int first = Low(work.sequence, own) / kAttentionChunk, last = own / kAttentionChunk;
@@ -37,13 +40,12 @@ __global__ void __launch_bounds__(kThreads)
         o[i] = is_first ? value : __fmaf_rn(o[i], a, __fmul_rn(value, b));
       }
     };
-    if (fold.continues && first < item.chunk) add(args.carry, true);
+    if (fold.continues && first < item.chunk) add(from, true);
     for (int i = 0; i < fold.items; ++i) {
       const int chunk = item.chunk + i;
       if (chunk < first || chunk > last) continue;
-      add(args.workspace + (fold.first_item - first_item + i) * slot_floats, chunk == first);
+      add(args.workspace + (fold.first_item - round.first_item + i) * slot_floats, chunk == first);
     }
-    __syncwarp();  // the carry has been read
     const int64_t out = RowOffset(args, item, row, args.out_stride);
 #pragma unroll
     for (int i = 0; i < kMaxPerLane; ++i) {
@@ -51,7 +53,7 @@ __global__ void __launch_bounds__(kThreads)
       if (d >= dim) continue;
       const float result = __fdiv_rn(o[i], sum);
       if (fold.goes_on) {
-        args.carry[row * dim + d] = o[i];
+        to[row * dim + d] = o[i];
       } else if (args.shape.dtype == DType::kF32) {
         static_cast<float*>(args.out)[out + d] = result;
       } else {
@@ -59,8 +61,8 @@ __global__ void __launch_bounds__(kThreads)
       }
     }
     if (fold.goes_on && lane == 0) {
-      args.carry[kAttentionRows * dim + row] = max;
-      args.carry[kAttentionRows * (dim + 1) + row] = sum;
+      to[kAttentionRows * dim + row] = max;
+      to[kAttentionRows * (dim + 1) + row] = sum;
     }
   }
 }
@@ -70,6 +72,7 @@ __global__ void __launch_bounds__(kThreads)
 cudaError_t RunAttention(const AttentionArgs& args,
                          absl::Span<const AttentionPlan::Round> rounds,
                          cudaStream_t stream) {
+  int turn = 0;
   for (const AttentionPlan::Round& round : rounds) {
     cudaError_t error = args.shape.dtype == DType::kF32 ? RunAttentionF32(args, round, stream)
                                                         : RunAttentionBf16(args, round, stream);
@@ -77,9 +80,10 @@ cudaError_t RunAttention(const AttentionArgs& args,
     error = Launch({"FoldChunks", static_cast<unsigned>(round.folds), kThreads, 0, stream},
                    FoldChunks,
                    args,
-                   round.first_fold,
-                   round.first_item);
+                   round,
+                   turn);
     if (error != cudaSuccess) return error;
+    turn = 1 - turn;
   }
   return cudaSuccess;
 }

@@ -96,7 +96,7 @@ struct AttentionArgs {
   void* out = nullptr;                   // likewise
   int64_t out_stride = 0;
   float* workspace = nullptr;  // slots * AttentionSlotFloats
-  float* carry = nullptr;      // AttentionSlotFloats
+  float* carry = nullptr;      // 2 * AttentionSlotFloats: rounds take turns
   int32_t max_ctas = 0;        // that run at once; a matter of speed
 };
 

@@ -152,7 +152,7 @@ absl::Status CudaBackend::Configure(const StepLimits& limits) {
   const size_t slot = AttentionSlotFloats(limits.head_dim) * sizeof(float);
   ASSIGN_OR_RETURN(lane_tokens_, DeviceBuffer::Make(limits.max_lanes * sizeof(int32_t)));
   ASSIGN_OR_RETURN(workspace_, DeviceBuffer::Make(kSlots * slot));
-  ASSIGN_OR_RETURN(carry_, DeviceBuffer::Make(slot));
+  ASSIGN_OR_RETURN(carry_, DeviceBuffer::Make(2 * slot));
   ASSIGN_OR_RETURN(edited_,
                    DeviceBuffer::Make(sizeof(float) * limits.max_sample_rows * limits.vocab_size));
   for (auto& step : steps_) {

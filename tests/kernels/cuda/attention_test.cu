@@ -71,7 +71,7 @@ class Attention {
     const DeviceArray<AttentionFold> folds(plan.folds, stream_);
     const size_t slot = AttentionSlotFloats(case_.head_dim);
     const DeviceArray<float> workspace(std::vector<float>(way_.slots * slot, NAN), stream_);
-    const DeviceArray<float> carry(std::vector<float>(slot, NAN), stream_);
+    const DeviceArray<float> carry(std::vector<float>(2 * slot, NAN), stream_);
     AttentionArgs args;
     args.shape = shape_;
     args.kv = pool.data() + layout_.KTileOffset(kLayer, 0);
@@ -200,6 +200,7 @@ TEST_P(AttentionTest, ARowDependsOnNothingElse) {
       {"a row at a time", {.chunk = 1}},
       {"seven rows at a time", {.chunk = 7, .ctas = 1}},
       {"rounds of one item", {.slots = 1}},
+      {"rounds that end one tile and begin another", {.slots = 2}},
       {"rounds of three items", {.chunk = 5, .slots = 3}},
       {"blocks of 8", {.block_size = 8, .placement = 2}},
       {"blocks of 128", {.block_size = 128, .placement = 3}},
