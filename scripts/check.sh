@@ -54,7 +54,7 @@ stage_sim() {
 }
 
 stage_cuda() { # device code for sm_80 and sm_90a; its tests where there is a device
-  local tests=(kernels_cuda_test)
+  local tests=(kernels_cuda_test cuda_demo_test)
   scripts/build.sh cuda "${tests[@]}"
   if [ -e /dev/nvidiactl ]; then
     run_ctest build/cuda -R "^($(IFS='|' && echo "${tests[*]}"))\$"
