@@ -252,10 +252,8 @@ __device__ __forceinline__ void ChunkBf16(const AttentionArgs& args,
 
 // CTAs on a multiprocessor, as far as shared memory allows: without the number ptxas aims higher,
 // and spills.
-constexpr int CtasPerMultiprocessor(int dim) { return dim <= 128 ? 4 : 2; }
-
 template <int kDim>
-__global__ void __launch_bounds__(kThreads, CtasPerMultiprocessor(kDim))
+__global__ void __launch_bounds__(kThreads, kDim <= 128 ? 4 : 2)
     AttentionBf16(__grid_constant__ const AttentionArgs args, AttentionPlan::Round round) {
   auto& shared = SharedMemory<SharedBf16<kDim>>();
   for (int i = static_cast<int>(blockIdx.x); i < round.items; i += static_cast<int>(gridDim.x)) {

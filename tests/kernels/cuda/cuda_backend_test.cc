@@ -7,7 +7,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,6 +14,7 @@
 #include "common/check.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "tests/kernels/cpu/tiny_model.h"
+#include "tests/kernels/reference.h"
 
 namespace pagoda::cuda {
 namespace {
@@ -43,9 +43,8 @@ struct Output {
   std::vector<int32_t> tokens;
   std::vector<float> logprobs;
   bool operator==(const Output& other) const {
-    return tokens == other.tokens && logprobs.size() == other.logprobs.size() &&
-           std::memcmp(logprobs.data(), other.logprobs.data(), logprobs.size() * sizeof(float)) ==
-               0;
+    return tokens == other.tokens &&
+           std::ranges::equal(logprobs, other.logprobs, reference::SameBits);
   }
 };
 
