@@ -32,7 +32,7 @@ __device__ __forceinline__ void LoadQuery(const AttentionArgs& args,
     const bool exists = row < work.rows && chunk * kChunk < args.shape.head_dim;
     const auto* const q = static_cast<const uint16_t*>(args.q);
     const auto* const from =
-        exists ? q + RowOffset(args, work.item, row, args.q_stride) + chunk * kChunk : q;
+        exists ? q + RowOffset(args, work.item, row, args.q_stride) + int64_t{chunk} * kChunk : q;
     CopyAsync16(shared.q.At(row, chunk), from, exists ? 16 : 0);
   }
 }
@@ -64,13 +64,12 @@ __device__ __forceinline__ void ScoreRun(const AttentionArgs& args,
   float sum[2][4] = {};
 #pragma unroll
   for (int k = 0; k < kDim; k += 16) {
-    uint32_t a[4], b[4];
+    uint32_t a[4], b[2][2];
     shared.q.LoadA(a, lane, 0, k);
     shared.run[run % 2].LoadB(b, lane, warp * 16, k);
 #pragma unroll
     for (int n = 0; n < 2; ++n) {
-      const uint32_t half[2] = {b[2 * n], b[2 * n + 1]};
-      MmaBf16(sum[n], a, half);
+      MmaBf16(sum[n], a, b[n]);
     }
   }
 #pragma unroll
@@ -149,13 +148,12 @@ __device__ __forceinline__ void ValueRunByRow(const Work& work,
     shared.p.LoadA(a, lane, 0, run * kRun + k);
 #pragma unroll
     for (int pair = 0; pair < kDim / 64; ++pair) {
-      uint32_t b[4];
+      uint32_t b[2][2];
       shared.run[run % 2].LoadBTransposed(b, lane, k, warp * (kDim / kWarps) + pair * 16);
 #pragma unroll
       for (int n = 0; n < 2; ++n) {
-        const uint32_t half[2] = {b[2 * n], b[2 * n + 1]};
         for (int row = 0; row < work.rows; ++row) {
-          MmaOneRow(work, row, run * kRun + k, a, half, o[2 * pair + n]);
+          MmaOneRow(work, row, run * kRun + k, a, b[n], o[2 * pair + n]);
         }
       }
     }
@@ -174,12 +172,11 @@ __device__ __forceinline__ void ValueRun(SharedBf16<kDim>& shared,
     shared.p.LoadA(a, lane, 0, run * kRun + k);
 #pragma unroll
     for (int pair = 0; pair < kDim / 64; ++pair) {
-      uint32_t b[4];
+      uint32_t b[2][2];
       shared.run[run % 2].LoadBTransposed(b, lane, k, warp * (kDim / kWarps) + pair * 16);
 #pragma unroll
       for (int n = 0; n < 2; ++n) {
-        const uint32_t half[2] = {b[2 * n], b[2 * n + 1]};
-        MmaBf16(o[2 * pair + n], a, half);
+        MmaBf16(o[2 * pair + n], a, b[n]);
       }
     }
   }
@@ -224,7 +221,7 @@ __device__ __forceinline__ void ChunkBf16(const AttentionArgs& args,
   }
   LoadRun(args, work, shared.run[first % 2], first, args.v_bytes);
   CopyAsyncCommit();
-  float* const m = slot + kAttentionRows * args.shape.head_dim;
+  float* const m = slot + int64_t{kAttentionRows} * args.shape.head_dim;
   for (int row = static_cast<int>(threadIdx.x) / 16; row < kAttentionRows; row += kThreads / 16) {
     const auto keep = [&](int at, float p) {
       const uint16_t rounded = F32ToBf16(p);

@@ -48,7 +48,7 @@ __global__ void __launch_bounds__(kThreads)
       shared.scores[row][at] = __fmul_rn(dot.sum, args.shape.scale);
     }
     __syncthreads();
-    float* const m = slot + kAttentionRows * dim;
+    float* const m = slot + int64_t{kAttentionRows} * dim;
     for (int row = thread / 16; row < kAttentionRows; row += kThreads / 16) {
       float* const scores = shared.scores[row];
       const auto keep = [&](int at, float p) { return scores[at] = p; };

@@ -56,7 +56,7 @@ __device__ __forceinline__ void LoadStage(const LinearArgs& args,
   const int slice = stage / stages_of_slice;
   const int k = stage % stages_of_slice * kLinearDepth;  // within the slice
   const int thread = static_cast<int>(threadIdx.x);
-  const auto* const x = static_cast<const uint16_t*>(args.x) + slice * weight.slice;
+  const auto* const x = static_cast<const uint16_t*>(args.x) + int64_t{slice} * weight.slice;
   auto& x_tile = shared.x[stage % kStages];
   auto& w_tile = shared.w[stage % kStages];
   for (int i = thread; i < 16 * kRowTiles * kChunks; i += kThreads) {
@@ -76,7 +76,7 @@ __device__ __forceinline__ void LoadStage(const LinearArgs& args,
   for (int i = thread; i < kLinearColumns * kChunks; i += kThreads) {
     const int column = i / kChunks, chunk = i % kChunks;
     CopyAsync16(w_tile.At(column, chunk),
-                w + static_cast<size_t>(column) * weight.depth + chunk * kChunk);
+                w + static_cast<size_t>(column) * weight.depth + int64_t{chunk} * kChunk);
   }
 }
 
@@ -89,7 +89,7 @@ __device__ __forceinline__ void MultiplyStage(Stages<kRowTiles>& shared,
                                               float (&sum)[2 * kRowTiles][4]) {
 #pragma unroll
   for (int step = 0; step < kSteps; ++step) {
-    uint32_t b[4];
+    uint32_t b[2][2];
     shared.w[stage % kStages].LoadB(b, lane, warp * 16, step * 16);
 #pragma unroll
     for (int tile = 0; tile < kRowTiles; ++tile) {
@@ -97,8 +97,7 @@ __device__ __forceinline__ void MultiplyStage(Stages<kRowTiles>& shared,
       shared.x[stage % kStages].LoadA(a, lane, tile * 16, step * 16);
 #pragma unroll
       for (int n = 0; n < 2; ++n) {
-        const uint32_t half[2] = {b[2 * n], b[2 * n + 1]};
-        MmaBf16(sum[2 * tile + n], a, half);
+        MmaBf16(sum[2 * tile + n], a, b[n]);
       }
     }
   }

@@ -105,12 +105,12 @@ __global__ void __launch_bounds__(kThreads) RopeAndStoreKv(__grid_constant__ con
   for (int i = static_cast<int>(threadIdx.x); i < heads * dim; i += kThreads) {
     const int head = i / dim, d = i % dim, kv_head = head - args.num_heads;
     if (kv_head < 0) {
-      StoreAs(q, args.dtype, i, Turned(args, in + head * dim, cos, d));
+      StoreAs(q, args.dtype, i, Turned(args, in + int64_t{head} * dim, cos, d));
     } else if (kv_head < args.num_kv_heads) {
       StoreAs(block + kv_head * args.head_bytes,
               args.dtype,
               step.slot * dim + d,
-              Turned(args, in + head * dim, cos, d));
+              Turned(args, in + int64_t{head} * dim, cos, d));
     } else {
       StoreAs(block + (kv_head - args.num_kv_heads) * args.head_bytes + args.v_bytes,
               args.dtype,

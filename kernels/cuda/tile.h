@@ -28,15 +28,27 @@ struct alignas(128) Tile {
     LoadMatrix4(a, At(row + lane % 16, column / kChunk + lane / 16));
   }
 
-  // The fragments of B of two mma, from a tile that holds B transposed (n x k): b[0], b[1] for
-  // columns of B [n, n + 8), b[2], b[3] for [n + 8, n + 16), rows [k, k + 16).
-  __device__ __forceinline__ void LoadB(uint32_t (&b)[4], int lane, int n, int k) {
-    LoadMatrix4(b, At(n + lane / 16 * 8 + lane % 8, k / kChunk + lane / 8 % 2));
+  // The fragments of B of two mma, from a tile that holds B transposed (n x k): rows [k, k + 16) of
+  // columns [n, n + 8) and [n + 8, n + 16) of B.
+  __device__ __forceinline__ void LoadB(uint32_t (&b)[2][2], int lane, int n, int k) {
+    uint32_t r[4];
+    LoadMatrix4(r, At(n + lane / 16 * 8 + lane % 8, k / kChunk + lane / 8 % 2));
+    Divide(r, b);
   }
 
   // The same from a tile that holds B itself (k x n).
-  __device__ __forceinline__ void LoadBTransposed(uint32_t (&b)[4], int lane, int k, int n) {
-    LoadMatrix4Transposed(b, At(k + lane % 16, n / kChunk + lane / 16));
+  __device__ __forceinline__ void LoadBTransposed(uint32_t (&b)[2][2], int lane, int k, int n) {
+    uint32_t r[4];
+    LoadMatrix4Transposed(r, At(k + lane % 16, n / kChunk + lane / 16));
+    Divide(r, b);
+  }
+
+ private:
+  __device__ __forceinline__ static void Divide(const uint32_t (&r)[4], uint32_t (&b)[2][2]) {
+    b[0][0] = r[0];
+    b[0][1] = r[1];
+    b[1][0] = r[2];
+    b[1][1] = r[3];
   }
 };
 

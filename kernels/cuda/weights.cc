@@ -66,7 +66,7 @@ PackedLinear ShapeOf(const LinearSpec& spec, absl::Span<const HostTensor> parts,
   packed.depth = RoundUp(packed.slice, kLinearDepth);
   if (spec.epilogue == Epilogue::kSiluMul) {
     packed.out = static_cast<int32_t>(parts[0].rows);
-    packed.columns = RoundUp(2 * RoundUp(packed.out, 8), kLinearColumns);
+    packed.columns = RoundUp(int64_t{2} * RoundUp(packed.out, 8), kLinearColumns);
   } else {
     for (const HostTensor& part : parts) packed.out += static_cast<int32_t>(part.rows);
     packed.columns = RoundUp(packed.out, kLinearColumns);
