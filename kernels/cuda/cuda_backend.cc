@@ -143,7 +143,6 @@ class CudaBackend final : public Backend {
 
 absl::Status CudaBackend::Configure(const StepLimits& limits) {
   RETURN_IF_ERROR(CheckLimits(limits));
-  RETURN_IF_ERROR(ToStatus(cudaStreamSynchronize(stream_.get()), "ending an epoch"));
   status_ = absl::OkStatus();
   activations_.clear();
   steps_ = {};

@@ -177,7 +177,6 @@ absl::StatusOr<std::unique_ptr<CudaKvPool>> CudaKvPool::Make(const KvLayout& lay
   ASSIGN_OR_RETURN(pool->data_, DeviceBuffer::Make(bytes));
   RETURN_IF_ERROR(
       ToStatus(cudaMemsetAsync(pool->data(), 0, bytes, stream.get()), "clearing the KV pool"));
-  RETURN_IF_ERROR(ToStatus(cudaStreamSynchronize(stream.get()), "clearing the KV pool"));
   return pool;
 }
 

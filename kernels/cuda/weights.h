@@ -1,4 +1,5 @@
-// Weights as the CUDA backend holds them, in device memory. Making one waits until it is there.
+// Weights and KV pools as the CUDA backend holds them, in device memory. Making a weight waits
+// until it is there.
 #pragma once
 
 #include <cuda_runtime.h>

@@ -45,14 +45,14 @@ try() { # NAME FILE [LINE]: runs the tests on what is now in the copy
 
 passes || { echo "the tests fail without any mutant:"; tail -n 20 run.log; exit 1; }
 
-waits='__sync(threads|warp)\(\);|CopyAsyncWait<[^>]*>\(\);'
-waits+='|cuda(Stream|Event|Device)(WaitEvent|Synchronize)\([^;]*;'
+barriers='__sync(threads|warp)\(\);|CopyAsyncWait<[^>]*>\(\);'
+waits='cuda(Stream|Event|Device)(WaitEvent|Synchronize)\([^()]*(\([^()]*\)[^()]*)*\)'
 while IFS=: read -r file line text; do
   cp "$file" original
-  sed -Ei "${line}s/$waits/;/" "$file"
+  sed -Ei -e "${line}s/$barriers/;/" -e "${line}s/$waits/cudaSuccess/" "$file"
   try "$file: $(sed -E 's/^ +//' <<<"$text")"
   cp original "$file"
-done < <(grep -nE "$waits" kernels/cuda/*.cu kernels/cuda/*.cc kernels/cuda/*.h)
+done < <(grep -nE "$barriers|$waits" kernels/cuda/*.cu kernels/cuda/*.cc kernels/cuda/*.h)
 
 patches=0
 for patch in "$mutants"/*.patch; do
