@@ -39,9 +39,14 @@ enum cudaDeviceAttr {
   cudaDevAttrComputeCapabilityMinor = 76,
 };
 
+struct cudaDeviceProp {
+  char name[256];
+};
+
 enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal = 0 };
 
 inline constexpr unsigned cudaStreamNonBlocking = 1;
+inline constexpr unsigned cudaEventDefault = 0;
 inline constexpr unsigned cudaEventDisableTiming = 2;
 inline constexpr unsigned cudaHostAllocDefault = 0;
 

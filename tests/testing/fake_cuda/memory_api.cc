@@ -56,6 +56,12 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   return cudaErrorInvalidValue;
 }
 
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  if (device < 0 || device >= pagoda::fake_cuda::device_count) return cudaErrorInvalidDevice;
+  *properties = {.name = "fake device"};
+  return cudaSuccess;
+}
+
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
   *total = pagoda::fake_cuda::DeviceMemoryTotal();
   *free = *total - pagoda::fake_cuda::DeviceMemoryUsed();

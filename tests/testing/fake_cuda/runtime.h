@@ -7,6 +7,7 @@
 #include <poll.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -35,6 +36,8 @@ struct Op {
 struct EventState {
   uint64_t recorded = 0;
   uint64_t completed = 0;
+  bool has_clock = false;
+  std::chrono::steady_clock::time_point time;  // of the last completion
   // Of a record under capture: the graph and the nodes that the event stands for.
   CUgraph_st* graph = nullptr;
   std::vector<size_t> nodes;

@@ -1,5 +1,6 @@
 // Streams, events and graphs.
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <utility>
 
@@ -49,9 +50,10 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
-  if (flags != cudaEventDisableTiming) return cudaErrorInvalidValue;
+  if (flags != cudaEventDefault && flags != cudaEventDisableTiming) return cudaErrorInvalidValue;
   auto made = std::make_unique<CUevent_st>();
   made->state = std::make_shared<EventState>();
+  made->state->has_clock = flags == cudaEventDefault;
   *event = made.release();
   return cudaSuccess;
 }
@@ -77,6 +79,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const uint64_t turn = ++state.recorded;
   return runtime.Enqueue(stream, {[turn, shared = event->state](Random*) {
                            shared->completed = std::max(shared->completed, turn);
+                           shared->time = std::chrono::steady_clock::now();
                            return true;
                          }});
 }
@@ -119,6 +122,19 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
   MutexLock lock(runtime.mutex());
   if (const cudaError_t error = runtime.EnterUncapturable(); error != cudaSuccess) return error;
   return event->state->completed >= event->state->recorded ? cudaSuccess : cudaErrorNotReady;
+}
+
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  Runtime& runtime = Runtime::Get();
+  MutexLock lock(runtime.mutex());
+  if (const cudaError_t error = runtime.Enter(); error != cudaSuccess) return error;
+  for (const EventState* state : {begin->state.get(), end->state.get()}) {
+    if (!state->has_clock || state->recorded == 0) return cudaErrorInvalidResourceHandle;
+    if (state->completed < state->recorded) return cudaErrorNotReady;
+  }
+  *milliseconds =
+      std::chrono::duration<float, std::milli>(end->state->time - begin->state->time).count();
+  return cudaSuccess;
 }
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {

@@ -139,6 +139,35 @@ TEST_F(FakeStream, AResultIsThereAfterTheWaitOnly) {
   EXPECT_EQ(seen, std::set<int>({0, 5}));
 }
 
+TEST_F(FakeStream, EventsWithAClockTellTheTimeBetweenThem) {
+  cudaEvent_t begin = nullptr, end = nullptr;
+  ASSERT_CUDA(cudaEventCreateWithFlags(&begin, cudaEventDefault));
+  ASSERT_CUDA(cudaEventCreateWithFlags(&end, cudaEventDefault));
+  float forth = 0, back = 0;
+  EXPECT_EQ(cudaEventElapsedTime(&forth, begin, end), cudaErrorInvalidResourceHandle);
+  ASSERT_CUDA(cudaEventRecord(begin, a_.get()));
+  LaunchSet(a_, 1);
+  ASSERT_CUDA(cudaEventRecord(end, a_.get()));
+  ASSERT_CUDA(cudaEventSynchronize(end));
+  ASSERT_CUDA(cudaEventElapsedTime(&forth, begin, end));
+  ASSERT_CUDA(cudaEventElapsedTime(&back, end, begin));
+  EXPECT_GT(forth, 0);
+  EXPECT_EQ(back, -forth);
+  ASSERT_CUDA(cudaEventRecord(event_.get(), a_.get()));  // has none
+  ASSERT_CUDA(cudaEventSynchronize(event_.get()));
+  EXPECT_EQ(cudaEventElapsedTime(&forth, begin, event_.get()), cudaErrorInvalidResourceHandle);
+  std::set<cudaError_t> early;
+  for (int seed = 1; seed <= kSchedules; ++seed) {
+    ASSERT_CUDA(cudaDeviceSynchronize());
+    fake_cuda::SetSeed(seed);
+    ASSERT_CUDA(cudaEventRecord(end, a_.get()));
+    early.insert(cudaEventElapsedTime(&forth, begin, end));
+  }
+  EXPECT_EQ(early, std::set<cudaError_t>({cudaSuccess, cudaErrorNotReady}));
+  ASSERT_CUDA(cudaEventDestroy(begin));
+  ASSERT_CUDA(cudaEventDestroy(end));
+}
+
 using FakeGraph = FakeStream;
 
 // a: set 1 ───────────── append ── end
