@@ -5,6 +5,10 @@ cd "$(dirname "$0")/.."
 found=0
 for program in build/release/bin/*_bench; do
   [ -x "$program" ] || continue
+  if [ "$program" = build/release/bin/cuda_bench ]; then
+    echo "bench: not run: $program is for the fake device; on a GPU: make gpu-test"
+    continue
+  fi
   found=1
   echo "bench: $program"
   "$program"
