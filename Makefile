@@ -1,6 +1,6 @@
 # A thin front: every target is a script or a command one can run alone.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench cuda-toolkit format clean
+.PHONY: help setup demo test check bench cuda-toolkit gpu-bundle gpu-test format clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -24,6 +24,12 @@ bench: setup ## build and run the benchmarks
 
 cuda-toolkit: setup ## find or fetch CUDA 13, cuBLAS and NCCL (705 MB of PyPI packages) into a cache
 	scripts/cuda_toolkit.sh
+
+gpu-bundle: setup ## what gpu-test needs on another machine with a GPU, as build/gpu-bundle.tar.xz
+	scripts/gpu_bundle.sh
+
+gpu-test: ## on this machine's GPU: tests, compute-sanitizer, kernel benchmarks (at most 8 min)
+	scripts/gpu_test.sh
 
 format: setup ## format the C++ sources
 	scripts/format.sh

@@ -53,8 +53,8 @@ stage_sim() {
   run_ctest "$logs/debug" -L sim
 }
 
-stage_cuda() { # device code for sm_80 and sm_90a; its tests where there is a device
-  local tests=(kernels_cuda_test cuda_demo_test)
+stage_cuda() { # device code for sm_80 and sm_90a; what runs on a device where there is one
+  local tests=(kernels_cuda_test cuda_demo_test cuda_bench)
   scripts/build.sh cuda "${tests[@]}"
   if [ -e /dev/nvidiactl ]; then
     run_ctest build/cuda -R "^($(IFS='|' && echo "${tests[*]}"))\$"
