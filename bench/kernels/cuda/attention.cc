@@ -57,6 +57,7 @@ class Attention {
     std::iota(ids.begin(), ids.end(), 0);
     if (is_shuffled) std::shuffle(ids.begin(), ids.end(), std::mt19937(7));
     std::vector<StepSequence> sequences;
+    sequences.reserve(shape.batch);
     for (int32_t i = 0; i < shape.batch; ++i) {
       sequences.push_back({i * blocks, shape.context - shape.rows, i * shape.rows, shape.rows, 0});
     }

@@ -14,10 +14,11 @@ absl::Status MeasureBlockCopies(Meter& meter) {
   const size_t block_bytes = meter.quick() ? 8192 : size_t{2} << 20;
   const int32_t half = meter.quick() ? 4 : 128;
   ASSIGN_OR_RETURN(const cuda::DeviceBuffer pool,
-                   meter.RandomBf16(2 * half * block_bytes / sizeof(uint16_t)));
+                   meter.RandomBf16(size_t{2} * half * block_bytes / sizeof(uint16_t)));
   const cuda::BlockMemory memory = {pool.data<std::byte>(), block_bytes};
   for (const int32_t count : {half / 4, half}) {
     std::vector<BlockCopy> copies;
+    copies.reserve(count);
     for (int32_t i = 0; i < count; ++i) copies.push_back({i, half + (i * 37 + 5) % half});
     const auto run = [&] {
       return cuda::ToStatus(RunCopyBlocks(memory, copies, meter.stream()), "copying blocks");

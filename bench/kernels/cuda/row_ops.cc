@@ -42,6 +42,7 @@ absl::Status MeasureRope(Meter& meter, int32_t rows, int32_t heads, int32_t kv_h
   const KvLayout layout = {1, kv_heads, 128, 16, DType::kBf16};
   const int32_t width = (heads + 2 * kv_heads) * layout.head_dim;
   std::vector<StepToken> tokens;
+  tokens.reserve(rows);
   for (int32_t i = 0; i < rows; ++i) {
     tokens.push_back({0, 0, i, i / layout.block_size, i % layout.block_size});
   }

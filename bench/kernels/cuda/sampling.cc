@@ -24,6 +24,7 @@ class Sampling {
     }
     ASSIGN_OR_RETURN(tasks_, meter.Upload(tasks));
     ASSIGN_OR_RETURN(tokens_, DeviceBuffer::Make(rows * sizeof(SampledToken)));
+    ASSIGN_OR_RETURN(edited_, DeviceBuffer::Make(logits.bytes()));
     ASSIGN_OR_RETURN(lanes_, DeviceBuffer::Make(rows * sizeof(int32_t)));
     const auto vocab = static_cast<int32_t>(logits.bytes() / sizeof(float) / rows);
     args_ = {.logits = logits.data<float>(),
@@ -31,6 +32,7 @@ class Sampling {
              .vocab = vocab,
              .tasks = tasks_.data<cuda::SampleTask>(),
              .num_tasks = rows,
+             .edited = edited_.data<float>(),
              .tokens = tokens_.data<SampledToken>(),
              .lane_tokens = lanes_.data<int32_t>()};
     return absl::OkStatus();
@@ -42,7 +44,7 @@ class Sampling {
 
  private:
   cuda::SampleArgs args_;
-  DeviceBuffer tasks_, tokens_, lanes_;
+  DeviceBuffer tasks_, edited_, tokens_, lanes_;
 };
 
 }  // namespace
