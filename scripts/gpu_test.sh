@@ -100,7 +100,7 @@ not_found() { # FOLDERS: what the loader says of libraries that the programs lac
 find_libraries() {
   local found=$root/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} folders name folder before=
   # The machine's own where they are new enough, so that CUDA's libraries have those too.
-  [[ ! $(not_found "$found") =~ lib(stdc\+\+|gcc_s)\. ]] || found+=:$root/lib/gcc
+  [[ ! $(not_found "$found") =~ lib(stdc\+\+|gcc_s)\. ]] || found=$root/lib/gcc:$found
   mapfile -t folders < <(cuda_folders)
   while [ "$found" != "$before" ]; do
     before=$found
