@@ -203,6 +203,7 @@ now=$(date -u +%Y-%m-%d-%H%M)
 results=$(results_file)
 logs=${results%.md}.logs
 mkdir -p "$logs"
+rm -f "$logs"/*.log "$logs"/*.log.jsonl # of an earlier run with the same OUT
 echo "gpu-test: ${PAGODA_GPU:-no GPU}, programs of $PAGODA_PROGRAMS, libraries of $PAGODA_LIBRARIES"
 
 # --- Stages.

@@ -153,6 +153,16 @@ class GpuTest(unittest.TestCase):
             "memcheck": "not run: not in this bundle: tests/kernels_cuda_test"})
         self.assertIn("--quick", (self.bundle / "out.logs/bench.log").read_text())
 
+    def test_figures_of_an_earlier_run_are_not_in_the_results(self):
+        self.device("")
+        out = self.bundle / "out.md"
+        self.run_script("bench", OUT=str(out))
+        self.assertIn("## Kernels", out.read_text())
+        self.program("bin/cuda_bench", "exit 1")
+        self.run_script("bench", OUT=str(out))
+        self.assertEqual(self.rows(out.read_text()), {"bench": "FAILED (status 1)"})
+        self.assertNotIn("## Kernels", out.read_text())
+
     def test_mistakes_are_named(self):
         self.device("")
         run, _ = self.run_script("bnech")
