@@ -62,8 +62,9 @@ void AddKvCache(ServerFlags* flags, FlagSet* set) {
             .group = "KV cache",
             .target = ByteSize{&flags->kv_cache_memory_bytes},
             .help =
-                "Memory of each rank's KV pool; by default half of what is left after the weights, "
-                "and not more than max-num-seqs x max-model-len tokens.",
+                "Memory of each rank's KV pool; by default what gpu-memory-utilization leaves of a "
+                "GPU, on a CPU half of what is left, not more than max-num-seqs x max-model-len "
+                "tokens.",
             .default_text = "by memory"});
 }
 
@@ -149,6 +150,12 @@ void AddWorkerFlags(ServerFlags* flags, FlagSet* set) {
             .default_text = "the CPUs of the process, divided among its ranks",
             .min = 0,
             .max = 1024});
+  set->Add({.name = "gpu-memory-utilization",
+            .group = "Device",
+            .target = &flags->gpu_memory_utilization,
+            .help = "Part of a GPU's memory that weights, KV pool and steps take together.",
+            .min = 0.01,
+            .max = 1});
   AddComm(flags, set);
 }
 
@@ -182,6 +189,7 @@ std::vector<std::string> CoordinatorArguments(const ServerFlags& flags) {
 std::vector<std::string> WorkerArguments(const ServerFlags& flags) {
   return {absl::StrCat("--cpu-isa=", flags.cpu_isa),
           absl::StrCat("--threads=", flags.threads),
+          absl::StrCat("--gpu-memory-utilization=", flags.gpu_memory_utilization),
           absl::StrCat("--comm-backend=", flags.comm_backend),
           absl::StrCat("--comm-interface=", flags.comm_interface),
           absl::StrCat("--log-format=", flags.log_format)};

@@ -8,7 +8,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -101,6 +105,7 @@ struct StepLimits {
   int32_t max_logits_rows = 0;  // of a step
   int32_t max_sample_rows = 0;  // of a step
   int32_t max_model_len = 0;    // positions are [0, max_model_len)
+  int32_t block_size = 8;       // tokens: that of the pools, or a smaller one
   int32_t vocab_size = 0;       // token ids are [0, vocab_size)
   // Of this rank: what attention's own memory depends on.
   int32_t num_q_heads = 1;
@@ -160,11 +165,37 @@ class LayerOps {
 
   // out f32 [logits rows, vocabulary] = the linear over the step's logits rows of x [rows, in].
   virtual void Logits(TensorView x, const LinearWeight& weight, TensorView out) = 0;
+
+  // out f32 [rows, vocabulary] from its parts f32 [ranks * rows, part]: column c is column c % part
+  // of rank c / part, whose rows begin at that many times `rows`.
+  virtual void JoinParts(TensorView parts, TensorView out) = 0;
+};
+
+// What a device is, for logs, `doctor` and the fingerprint.
+struct DeviceInfo {
+  std::string kind;         // what the bits of results may depend on: "cpu", "cuda sm_90"
+  std::string description;  // "cpu avx512, 2 threads"
+  std::string memory;       // equal for devices of one host that share memory; empty: the host's
+  std::vector<std::pair<std::string, std::string>> facts;  // more of it, by name
+};
+
+struct DeviceMemory {
+  uint64_t available = 0;  // bytes that this process may still take
+  uint64_t total = 0;      // that it may take
 };
 
 class Backend {
  public:
   virtual ~Backend() = default;
+
+  // ---- Device -----------------------------------------------------------------------------------
+  virtual const DeviceInfo& info() const = 0;
+  // OK, or why the device is lost to this process: nothing but its end helps. Any thread.
+  virtual absl::Status status() const = 0;
+  virtual DeviceMemory memory() const = 0;
+  // Bytes that a KV pool may take, beside steps within `limits` and `reserved` bytes for what is
+  // still to come, activations say. REQUIRES: no pool of an earlier epoch is left.
+  virtual uint64_t PoolMemory(const StepLimits& limits, uint64_t reserved) const = 0;
 
   // ---- Load -------------------------------------------------------------------------------------
   // Each part is [out_i, spec.in]; biases are one vector [1, out_i] per part or none at all. f32,
@@ -212,13 +243,24 @@ class Backend {
   virtual absl::Status Run(PreparedStep& step,
                            absl::FunctionRef<absl::Status(LayerOps& ops)> body) = 0;
 
-  // Draws one token per row from `logits` f32 [logits rows, vocabulary] and makes it its lane's
-  // last token. `logits` may be overwritten.
-  virtual void Sample(PreparedStep& step, TensorView logits, absl::Span<const SampleRow> rows) = 0;
+  // Rank 0 draws one token per row from `logits` f32 [logits rows, vocabulary]; on every rank it
+  // becomes its lane's last token. `logits` may be overwritten; elsewhere it is empty, and of the
+  // results only the tokens are known. The step is all queued then. Errors as of the communicator.
+  virtual absl::Status Sample(PreparedStep& step,
+                              TensorView logits,
+                              absl::Span<const SampleRow> rows,
+                              Communicator& comm) = 0;
+
+  // `done` is called after each Sample, once Collect would not wait: on any thread, which it must
+  // not hold up. Set once, before the first step.
+  virtual void OnStepDone(std::function<void()> done) = 0;
 
   // Waits for the step's results, the only call that blocks. They are valid until the second
   // Prepare after it; the step itself is gone.
   virtual absl::StatusOr<const StepOutput*> Collect(PreparedStep& step) = 0;
 };
+
+// Opens the device that `rank` of a group computes on.
+using BackendFactory = std::function<absl::StatusOr<std::unique_ptr<Backend>>(int rank)>;
 
 }  // namespace pagoda

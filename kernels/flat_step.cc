@@ -16,10 +16,38 @@ absl::Status Invalid(const Args&... args) {
 // One token, which is the lane's last.
 bool Implicit(const SequenceInput& input) { return input.tokens.empty() && input.num_tokens == 1; }
 
+constexpr int32_t kMaxLimit = 1 << 28;
+
 }  // namespace
+
+absl::Status CheckStepLimits(const StepLimits& limits) {
+  for (const int32_t limit : {limits.max_tokens,
+                              limits.max_lanes,
+                              limits.max_logits_rows,
+                              limits.max_sample_rows,
+                              limits.max_model_len,
+                              limits.block_size,
+                              limits.vocab_size,
+                              limits.num_q_heads,
+                              limits.num_kv_heads,
+                              limits.head_dim}) {
+    if (limit < 1 || limit > kMaxLimit) {
+      return Invalid("step limit ", limit, ": expected 1 to ", kMaxLimit);
+    }
+  }
+  const int64_t entries = int64_t{limits.max_lanes} * TableStride(limits);
+  if (entries <= INT32_MAX) return absl::OkStatus();
+  return Invalid(limits.max_lanes,
+                 " block tables of ",
+                 TableStride(limits),
+                 " entries: ",
+                 INT32_MAX,
+                 " entries are possible");
+}
 
 FlatStep::FlatStep(const StepLimits& limits) : limits_(limits) {
   tokens_.reserve(limits.max_tokens);
+  updates_.reserve(limits.max_lanes);
   sequences_.reserve(limits.max_lanes);
   logits_rows_.reserve(limits.max_logits_rows);
 }
@@ -27,7 +55,8 @@ FlatStep::FlatStep(const StepLimits& limits) : limits_(limits) {
 absl::Status FlatStep::Fill(const StepInput& input, const KvPool& pool) {
   pool_ = &pool;
   tokens_.clear();
-  block_tables_.clear();
+  updates_.clear();
+  entries_.clear();
   sequences_.clear();
   logits_rows_.clear();
   for (const SequenceInput& sequence : input.sequences) {
@@ -107,8 +136,20 @@ absl::Status FlatStep::CheckBlocks(const SequenceInput& input, int64_t end) cons
                    end,
                    " tokens");
   }
+  const int64_t size = static_cast<int64_t>(input.block_table.size());
+  if (size > TableStride(limits_) || input.table_kept < 0 || input.table_kept > size) {
+    return Invalid("lane ",
+                   input.lane,
+                   ": a table of ",
+                   size,
+                   " blocks, ",
+                   input.table_kept,
+                   " of them known: limit ",
+                   TableStride(limits_));
+  }
+  // What is known was checked when it was new.
   const int64_t first_seen = input.window == 0 ? 0 : std::max(0, input.start - input.window + 1);
-  for (int64_t i = first_seen / block_size; i < blocks; ++i) {
+  for (int64_t i = std::max<int64_t>(first_seen / block_size, input.table_kept); i < size; ++i) {
     const int32_t block = input.block_table[i];
     if (block >= 1 && block < pool_->num_blocks()) continue;
     return Invalid("lane ",
@@ -123,16 +164,12 @@ absl::Status FlatStep::CheckBlocks(const SequenceInput& input, int64_t end) cons
 
 void FlatStep::AddSequence(const SequenceInput& input) {
   const int block_size = pool_->layout().block_size;
-  const int64_t end = int64_t{input.start} + input.num_tokens;
-  const int64_t blocks = (end + block_size - 1) / block_size;
-  sequences_.push_back({.table = static_cast<int32_t>(block_tables_.size()),
+  AddUpdate(input);
+  sequences_.push_back({.table = input.lane * TableStride(limits_),
                         .first_position = input.start,
                         .first_row = static_cast<int32_t>(num_rows()),
                         .num_rows = input.num_tokens,
                         .window = input.window});
-  block_tables_.insert(block_tables_.end(),
-                       input.block_table.begin(),
-                       input.block_table.begin() + blocks);
   for (int32_t i = 0; i < input.num_tokens; ++i) {
     const int32_t position = input.start + i;
     tokens_.push_back({.token = Implicit(input) ? kLaneToken : input.tokens[i],
@@ -141,6 +178,18 @@ void FlatStep::AddSequence(const SequenceInput& input) {
                        .block = input.block_table[position / block_size],
                        .slot = position % block_size});
   }
+}
+
+void FlatStep::AddUpdate(const SequenceInput& input) {
+  const int32_t count = static_cast<int32_t>(input.block_table.size()) - input.table_kept;
+  if (count == 0) return;
+  updates_.push_back({.table = input.lane * TableStride(limits_),
+                      .first = input.table_kept,
+                      .count = count,
+                      .begin = static_cast<int32_t>(entries_.size())});
+  entries_.insert(entries_.end(),
+                  input.block_table.begin() + input.table_kept,
+                  input.block_table.end());
 }
 
 }  // namespace pagoda

@@ -1,4 +1,5 @@
-// A step as kernels want it: its tokens, sequences and block tables in flat arrays, checked.
+// A step as kernels want it: its tokens, sequences and what is new in their block tables in flat
+// arrays, checked. The tables themselves stay with the device, one for each lane.
 #pragma once
 
 #include <cstdint>
@@ -20,18 +21,34 @@ struct StepToken {
 
 // A sequence's tokens are rows [first_row, first_row + num_rows) of the step.
 struct StepSequence {
-  int32_t table;  // its block table is tables()[table, ...)
+  int32_t table;  // of the device's tables, its own begins here: its lane's
   int32_t first_position;
   int32_t first_row;
   int32_t num_rows;
   int32_t window;  // positions a row sees, its own included; 0: all
 };
 
+// Entries [first, first + count) of a lane's table become entries()[begin, begin + count).
+struct TableUpdate {
+  int32_t table;  // as in StepSequence
+  int32_t first;
+  int32_t count;
+  int32_t begin;
+};
+
+// INVALID_ARGUMENT for limits that no device has.
+absl::Status CheckStepLimits(const StepLimits& limits);
+
+// Entries of a lane's table. A device's tables are max_lanes of these.
+constexpr int32_t TableStride(const StepLimits& limits) {
+  return (limits.max_model_len - 1) / limits.block_size + 1;
+}
+
 class FlatStep {
  public:
   static constexpr int32_t kLaneToken = -1;
 
-  // Reserves what steps within `limits` need, but for block tables, which grow to the longest seen.
+  // Reserves what steps within `limits` need, but for table entries, which grow to the most seen.
   explicit FlatStep(const StepLimits& limits);
 
   // Becomes `input`, as Backend::Prepare.
@@ -40,7 +57,9 @@ class FlatStep {
   const KvPool& pool() const { return *pool_; }
   absl::Span<StepToken> tokens() { return absl::MakeSpan(tokens_); }
   absl::Span<const StepToken> tokens() const { return tokens_; }
-  absl::Span<const int32_t> tables() const { return block_tables_; }
+  // Of the device's tables; done before the step, in order.
+  absl::Span<const TableUpdate> updates() const { return updates_; }
+  absl::Span<const int32_t> entries() const { return entries_; }
   absl::Span<const StepSequence> sequences() const { return sequences_; }
   absl::Span<const int32_t> logits_rows() const { return logits_rows_; }  // rows of the step
 
@@ -49,12 +68,14 @@ class FlatStep {
   absl::Status CheckSequence(const SequenceInput& input) const;
   absl::Status CheckBlocks(const SequenceInput& input, int64_t end) const;
   void AddSequence(const SequenceInput& input);  // REQUIRES: checked
+  void AddUpdate(const SequenceInput& input);
   absl::Status AddLogitsRows(const StepInput& input);
 
   const StepLimits limits_;
   const KvPool* pool_ = nullptr;
   std::vector<StepToken> tokens_;
-  std::vector<int32_t> block_tables_;  // of all sequences
+  std::vector<TableUpdate> updates_;
+  std::vector<int32_t> entries_;
   std::vector<StepSequence> sequences_;
   std::vector<int32_t> logits_rows_;
 };

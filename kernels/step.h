@@ -20,6 +20,8 @@ struct SequenceInput {
   // Blocks by position / block_size, at least up to the last token. Entries wholly before the
   // window are not read.
   absl::Span<const int32_t> block_table = {};
+  // Leading entries of the table that are as in the step before of a sequence on this lane.
+  int32_t table_kept = 0;
   int32_t window = 0;  // a token sees itself and the window - 1 before it; 0: all before it
 };
 

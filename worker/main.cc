@@ -15,11 +15,11 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/flags.h"
-#include "common/limits.h"
 #include "common/log.h"
 #include "common/server_flags.h"
 #include "common/status.h"
 #include "common/version.h"
+#include "worker/device.h"
 #include "worker/service/announcer.h"
 #include "worker/service/listen.h"
 #include "worker/service/probe.h"
@@ -100,11 +100,7 @@ int Usage(const absl::Status& status) {
 
 int RunProbe(const Flags& flags) {
   const absl::StatusOr<ProbeReport> report =
-      Probe({.model = flags.probe,
-             .cpu_isa = flags.server.cpu_isa,
-             .threads = static_cast<int>(flags.server.threads),
-             .memory_limit_bytes = MemoryLimitBytes(),
-             .memory_available_bytes = MemoryAvailableBytes()});
+      Probe({.model = flags.probe, .device = DeviceOf(flags.server)});
   if (!report.ok()) {
     std::fprintf(stderr, "pagoda-worker: %s\n", std::string(report.status().message()).c_str());
     return 1;
@@ -132,6 +128,12 @@ void RouteGrpcLog() {
   });
 }
 
+// Nothing on a lost device can be waited for or given back. The supervisor starts another worker.
+void EndWithDevice(const absl::Status& why) {
+  log::Error("worker ends", {{"reason", absl::StrCat("the device is lost: ", why.message())}});
+  std::quick_exit(1);
+}
+
 // Serves until a signal, or until the announcement failed.
 absl::Status Serve(const Flags& flags, const sigset_t& signals) {
   const int status_fd = static_cast<int>(flags.status_fd);
@@ -145,8 +147,7 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
       if (!announced.ok()) kill(getpid(), SIGTERM);
     });
   }
-  WorkerService service({.cpu_isa = flags.server.cpu_isa,
-                         .threads = static_cast<int>(flags.server.threads),
+  WorkerService service({.device = DeviceOf(flags.server),
                          .comm_backend = flags.server.comm_backend,
                          .comm_interface = flags.server.comm_interface,
                          .ready = [status_fd] { Report(status_fd, "ready"); },
@@ -154,7 +155,8 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals) {
                          .stream_over =
                              [&announcer] {
                                if (announcer.has_value()) announcer->Again();
-                             }});
+                             },
+                         .device_lost = EndWithDevice});
   ASSIGN_OR_RETURN(const WorkerServer listening, Listen(flags.listen, &service));
   log::Info("worker listens", {{"address", listening.address}});
 

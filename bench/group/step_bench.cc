@@ -11,6 +11,7 @@
 
 #include "common/check.h"
 #include "common/limits.h"
+#include "kernels/cpu/cpu_backend.h"
 #include "worker/runner/runner.h"
 
 namespace pagoda {
@@ -29,7 +30,7 @@ class Group {
       RunnerOptions options;
       options.model = model;
       options.load_format = load_format;
-      options.threads = std::max(1, CpuLimit() / ranks);
+      options.device = cpu::CpuDevice({.threads = std::max(1, CpuLimit() / ranks)});
       options.shard = {.rank = rank, .size = ranks};
       auto runner = Runner::Load(options, [](uint64_t, uint64_t) {});
       CHECK_OK(runner.status());

@@ -48,8 +48,8 @@ absl::StatusOr<GroupModel> PutTogether(const std::vector<v1::ModelInfo>& models,
   for (size_t rank = 0; rank < models.size(); ++rank) {
     const PoolLimits limits = {.max_position_embeddings = models[rank].max_position_embeddings(),
                                .kv_bytes_per_token = models[rank].kv_bytes_per_token(),
-                               .memory_available_bytes = profiles[rank].memory_available_bytes() /
-                                                         ranks_of_host[profiles[rank].host()]};
+                               .pool_memory_bytes = profiles[rank].pool_memory_bytes() /
+                                                    ranks_of_host[profiles[rank].host()]};
     ASSIGN_OR_RETURN(const core::GroupCapacity capacity, SizePool(flags, limits));
     if (rank == 0 || capacity.num_blocks < model.capacity.num_blocks) model.capacity = capacity;
   }

@@ -187,7 +187,7 @@ absl::Status GrpcGroup::RunOnce() {
   RETURN_IF_ERROR(Load(&models));
   // Only now does the memory that is left say what the pool may take.
   std::vector<v1::ProfileResponse> profiles(size());
-  RETURN_IF_ERROR(Profile(&profiles));
+  RETURN_IF_ERROR(Profile(models, &profiles));
   RETURN_IF_ERROR(Meet(models, profiles));
   uint64_t last_epoch = 0;
   for (const auto& profile : profiles) last_epoch = std::max(last_epoch, profile.last_epoch());
@@ -239,9 +239,13 @@ absl::Status GrpcGroup::Refused(uint32_t rank, absl::Status status) {
   return absl::UnavailableError(absl::StrCat("worker refused: ", status.message()));
 }
 
-absl::Status GrpcGroup::Profile(std::vector<v1::ProfileResponse>* profiles) {
+absl::Status GrpcGroup::Profile(const std::vector<v1::ModelInfo>& models,
+                                std::vector<v1::ProfileResponse>* profiles) {
+  ASSIGN_OR_RETURN(const core::GroupCapacity capacity,
+                   StepCapacity(options_.pool, models[0].max_position_embeddings()));
   return OnAllRanks([&](uint32_t rank) -> absl::Status {
-    absl::StatusOr<v1::ProfileResponse> profile = ranks_[rank]->Profile(options_.patience);
+    absl::StatusOr<v1::ProfileResponse> profile =
+        ranks_[rank]->Profile(capacity, options_.patience);
     RETURN_IF_ERROR(Suspicious(rank, profile.status()));
     (*profiles)[rank] = *std::move(profile);
     return absl::OkStatus();

@@ -72,7 +72,8 @@ class GrpcGroup final : public GroupLink {
   // returned with the rank's name.
   absl::Status OnAllRanks(absl::FunctionRef<absl::Status(uint32_t rank)> fn);
   absl::Status Load(std::vector<v1::ModelInfo>* models);
-  absl::Status Profile(std::vector<v1::ProfileResponse>* profiles);
+  absl::Status Profile(const std::vector<v1::ModelInfo>& models,
+                       std::vector<v1::ProfileResponse>* profiles);
   // A rank that does not answer in time is told to `suspect`.
   absl::Status Suspicious(uint32_t rank, absl::Status status);
   // A worker that cannot take the place of the one before it: where it announced itself, another

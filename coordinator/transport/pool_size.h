@@ -22,12 +22,16 @@ struct PoolFlags {
 struct PoolLimits {
   uint32_t max_position_embeddings = 0;
   uint64_t kv_bytes_per_token = 0;
-  uint64_t memory_available_bytes = 0;  // after weights
+  uint64_t pool_memory_bytes = 0;  // that a pool may take
 };
 
-// num_blocks is the override, or what kv_cache_memory_bytes holds, or what half of the available
-// memory holds but at most max_num_seqs x max_model_len tokens. INVALID_ARGUMENT for flags that
-// contradict the model; RESOURCE_EXHAUSTED when the memory holds no block.
+// All but num_blocks. INVALID_ARGUMENT for flags that contradict the model.
+absl::StatusOr<core::GroupCapacity> StepCapacity(const PoolFlags& flags,
+                                                 uint32_t max_position_embeddings);
+
+// num_blocks is the override, or what kv_cache_memory_bytes holds, or what the pool's memory holds
+// but at most max_num_seqs x max_model_len tokens. Errors as of StepCapacity; RESOURCE_EXHAUSTED
+// when the memory holds no block.
 absl::StatusOr<core::GroupCapacity> SizePool(const PoolFlags& flags, const PoolLimits& limits);
 
 }  // namespace pagoda

@@ -169,10 +169,16 @@ absl::StatusOr<v1::ModelInfo> RankLink::LoadModel(const ModelSource& source) {
   return progress.model();
 }
 
-absl::StatusOr<v1::ProfileResponse> RankLink::Profile(absl::Duration patience) {
+absl::StatusOr<v1::ProfileResponse> RankLink::Profile(const core::GroupCapacity& capacity,
+                                                      absl::Duration patience) {
   Call call(this, patience);
+  v1::ProfileRequest request;
+  request.set_block_size(capacity.block_size);
+  request.set_max_lanes(capacity.max_lanes);
+  request.set_max_step_tokens(capacity.max_step_tokens);
+  request.set_max_model_len(capacity.max_model_len);
   v1::ProfileResponse profile;
-  RETURN_IF_ERROR(FromGrpc(stub_->Profile(call.context(), v1::ProfileRequest(), &profile)));
+  RETURN_IF_ERROR(FromGrpc(stub_->Profile(call.context(), request, &profile)));
   return profile;
 }
 

@@ -54,7 +54,8 @@ class RankLink {
   // INVALID_ARGUMENT when the worker holds another model or speaks another protocol.
   absl::StatusOr<v1::ModelInfo> LoadModel(const ModelSource& source);
   // DEADLINE_EXCEEDED when the worker does not let go of its last epoch within `patience`.
-  absl::StatusOr<v1::ProfileResponse> Profile(absl::Duration patience);
+  absl::StatusOr<v1::ProfileResponse> Profile(const core::GroupCapacity& capacity,
+                                              absl::Duration patience);
   // The rank's endpoint.
   absl::StatusOr<std::string> Configure(const core::OpenEpoch& open);
 

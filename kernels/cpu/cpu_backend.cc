@@ -19,6 +19,7 @@
 #include "kernels/cpu/sampling.h"
 #include "kernels/cpu/thread_team.h"
 #include "kernels/cpu/weights.h"
+#include "kernels/flat_step.h"
 #include "kernels/host_tensor.h"
 
 namespace pagoda::cpu {
@@ -34,23 +35,31 @@ absl::StatusOr<int> ChooseThreads(int threads) {
       absl::StrCat("threads ", threads, ": expected 0 (automatic) to ", kMaxThreads));
 }
 
-absl::Status CheckLimits(const StepLimits& limits) {
-  for (int32_t limit : {limits.max_tokens,
-                        limits.max_lanes,
-                        limits.max_logits_rows,
-                        limits.max_sample_rows,
-                        limits.max_model_len,
-                        limits.vocab_size}) {
-    if (limit >= 1 && limit <= kMaxLimit) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("step limit ", limit, ": expected 1 to ", kMaxLimit));
-  }
-  return absl::OkStatus();
+DeviceInfo Describe(int threads, Isa isa) {
+  std::string isas;
+  for (Isa one : SupportedIsas()) absl::StrAppend(&isas, isas.empty() ? "" : " ", IsaName(one));
+  return {
+      .kind = "cpu",
+      .description =
+          absl::StrCat("cpu ", IsaName(isa), ", ", threads, threads == 1 ? " thread" : " threads"),
+      .facts = {{"isa", absl::StrCat(isas, "; in use: ", IsaName(isa))}}};
 }
 
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(int threads, Isa isa) : team_(threads), kernels_(KernelsFor(isa)) {}
+  CpuBackend(int threads, Isa isa)
+      : info_(Describe(threads, isa)), team_(threads), kernels_(KernelsFor(isa)) {}
+
+  const DeviceInfo& info() const override { return info_; }
+  absl::Status status() const override { return absl::OkStatus(); }
+  DeviceMemory memory() const override {
+    return {.available = MemoryAvailableBytes(), .total = MemoryLimitBytes()};
+  }
+  // Half of what is left: the machine is not ours alone.
+  uint64_t PoolMemory(const StepLimits&, uint64_t reserved) const override {
+    const uint64_t available = MemoryAvailableBytes();
+    return available > reserved ? (available - reserved) / 2 : 0;
+  }
 
   absl::StatusOr<std::unique_ptr<LinearWeight>> PackLinear(
       const LinearSpec& spec,
@@ -104,7 +113,11 @@ class CpuBackend final : public Backend {
   absl::StatusOr<PreparedStep*> Prepare(const StepInput& input, const KvPool& pool) override;
   absl::Status Run(PreparedStep& step,
                    absl::FunctionRef<absl::Status(LayerOps& ops)> body) override;
-  void Sample(PreparedStep& step, TensorView logits, absl::Span<const SampleRow> rows) override;
+  absl::Status Sample(PreparedStep& step,
+                      TensorView logits,
+                      absl::Span<const SampleRow> rows,
+                      Communicator& comm) override;
+  void OnStepDone(std::function<void()> done) override { done_ = std::move(done); }
   absl::StatusOr<const StepOutput*> Collect(PreparedStep& step) override;
 
  private:
@@ -120,8 +133,16 @@ class CpuBackend final : public Backend {
     return {static_cast<std::byte*>(pool.block(0)), pool.layout().BlockBytes()};
   }
 
+  void Draw(CpuStep& step, TensorView logits, absl::Span<const SampleRow> rows);
+  // Rank 0's tokens, on all ranks.
+  absl::Status ShareTokens(absl::Span<const SampleRow> rows,
+                           Communicator& comm,
+                           StepOutput* output);
+
+  const DeviceInfo info_;
   ThreadTeam team_;
   const CpuKernels kernels_;
+  std::function<void()> done_ = [] {};
   int64_t max_padded_in_ = 0;  // of all packed linears
 
   // Of the epoch.
@@ -129,16 +150,20 @@ class CpuBackend final : public Backend {
   std::vector<std::unique_ptr<SampleScratch>> sample_scratch_;  // by thread
   std::vector<HugeBuffer> activations_;
   std::vector<int32_t> lane_tokens_;
+  std::vector<int32_t> tables_;                  // the lanes' block tables, TableStride of each
   std::array<std::optional<CpuStep>, 2> steps_;  // prepared in turn
   int next_step_ = 0;
-  std::optional<ThreadTeam::Step> running_;  // from Run to Collect
+  std::optional<ThreadTeam::Step> running_;  // from Run to Sample or Collect
+  std::vector<int32_t> drawn_;               // of ShareTokens
 };
 
 absl::Status CpuBackend::Configure(const StepLimits& limits) {
-  RETURN_IF_ERROR(CheckLimits(limits));
+  RETURN_IF_ERROR(CheckStepLimits(limits));
   running_.reset();
   activations_.clear();
   lane_tokens_.assign(limits.max_lanes, CpuStep::kLaneToken);
+  drawn_.resize(limits.max_sample_rows);
+  tables_.assign(size_t{1} * limits.max_lanes * TableStride(limits), 0);
   for (auto& step : steps_) step.emplace(limits);
   sample_scratch_.clear();
   for (int i = 0; i < team_.size(); ++i) {
@@ -169,7 +194,7 @@ absl::StatusOr<PreparedStep*> CpuBackend::Prepare(const StepInput& input, const 
   CHECK(own != nullptr) << "a pool of another backend";
   CHECK(steps_[next_step_].has_value()) << "Prepare before Configure";
   CpuStep& step = *steps_[next_step_];
-  RETURN_IF_ERROR(step.Fill(input, *own));
+  RETURN_IF_ERROR(step.Fill(input, *own, &tables_));
   next_step_ ^= 1;
   return &step;
 }
@@ -184,15 +209,42 @@ absl::Status CpuBackend::Run(PreparedStep& step,
   return body(ops);
 }
 
-void CpuBackend::Sample(PreparedStep& step, TensorView logits, absl::Span<const SampleRow> rows) {
+absl::Status CpuBackend::Sample(PreparedStep& step,
+                                TensorView logits,
+                                absl::Span<const SampleRow> rows,
+                                Communicator& comm) {
   CpuStep& own = Own(step);
+  own.output().tokens.assign(rows.size(), {});
+  own.output().top.clear();
+  if (!rows.empty()) {
+    if (comm.rank() == 0) Draw(own, logits, rows);
+    if (comm.size() > 1) RETURN_IF_ERROR(ShareTokens(rows, comm, &own.output()));
+  }
+  running_.reset();
+  done_();
+  return absl::OkStatus();
+}
+
+absl::Status CpuBackend::ShareTokens(absl::Span<const SampleRow> rows,
+                                     Communicator& comm,
+                                     StepOutput* output) {
+  for (size_t i = 0; i < rows.size(); ++i) drawn_[i] = output->tokens[i].token;
+  RETURN_IF_ERROR(
+      comm.Broadcast({reinterpret_cast<std::byte*>(drawn_.data()), rows.size() * sizeof(int32_t)},
+                     0));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    output->tokens[i].token = drawn_[i];
+    lane_tokens_[rows[i].lane] = std::max(drawn_[i], 0);
+  }
+  return absl::OkStatus();
+}
+
+void CpuBackend::Draw(CpuStep& own, TensorView logits, absl::Span<const SampleRow> rows) {
   const int vocab = sample_scratch_[0]->vocab();
   CHECK_EQ(logits.rows, own.num_logits_rows());
   CHECK_EQ(logits.cols, vocab);
   CHECK(logits.dtype == DType::kF32);
   StepOutput& output = own.output();
-  output.tokens.assign(rows.size(), {});
-  output.top.clear();
   for (size_t i = 0; i < rows.size(); ++i) {
     CHECK_LT(static_cast<size_t>(rows[i].lane), lane_tokens_.size());
     CHECK_LT(static_cast<uint64_t>(rows[i].logits_row), static_cast<uint64_t>(logits.rows));
@@ -246,10 +298,8 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(const CpuBackendOptions&
   return std::make_unique<CpuBackend>(threads, isa);
 }
 
-absl::StatusOr<std::string> DescribeCpu(const CpuBackendOptions& options) {
-  ASSIGN_OR_RETURN(const int threads, ChooseThreads(options.threads));
-  ASSIGN_OR_RETURN(const Isa isa, ChooseIsa(options.isa));
-  return absl::StrCat("cpu ", IsaName(isa), ", ", threads, threads == 1 ? " thread" : " threads");
+BackendFactory CpuDevice(const CpuBackendOptions& options) {
+  return [options](int) { return MakeCpuBackend(options); };
 }
 
 }  // namespace pagoda::cpu

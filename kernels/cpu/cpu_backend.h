@@ -16,7 +16,7 @@ struct CpuBackendOptions {
 
 absl::StatusOr<std::unique_ptr<Backend>> MakeCpuBackend(const CpuBackendOptions& options);
 
-// "cpu avx512, 2 threads" for the same options; for logs and Profile.
-absl::StatusOr<std::string> DescribeCpu(const CpuBackendOptions& options);
+// The same for every rank.
+BackendFactory CpuDevice(const CpuBackendOptions& options);
 
 }  // namespace pagoda::cpu

@@ -1,5 +1,7 @@
 #include "kernels/cpu/cpu_step.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "common/status.h"
 
@@ -10,14 +12,21 @@ CpuStep::CpuStep(const StepLimits& limits) : flat_(limits) {
   output_.tokens.reserve(limits.max_sample_rows);
 }
 
-absl::Status CpuStep::Fill(const StepInput& input, const KvPool& pool) {
+absl::Status CpuStep::Fill(const StepInput& input,
+                           const KvPool& pool,
+                           std::vector<int32_t>* tables) {
   sequences_.clear();
   items_heads_ = 0;
   output_.tokens.clear();
   output_.top.clear();
   RETURN_IF_ERROR(flat_.Fill(input, pool));
+  for (const TableUpdate& update : flat_.updates()) {
+    std::copy_n(flat_.entries().data() + update.begin,
+                update.count,
+                tables->data() + update.table + update.first);
+  }
   for (const StepSequence& sequence : flat_.sequences()) {
-    sequences_.push_back({.blocks = flat_.tables().data() + sequence.table,
+    sequences_.push_back({.blocks = tables->data() + sequence.table,
                           .first_position = sequence.first_position,
                           .first_row = sequence.first_row,
                           .num_rows = sequence.num_rows,

@@ -18,8 +18,8 @@ class CpuStep final : public PreparedStep {
 
   explicit CpuStep(const StepLimits& limits);
 
-  // Becomes `input`, as Backend::Prepare.
-  absl::Status Fill(const StepInput& input, const KvPool& pool);
+  // Becomes `input`, as Backend::Prepare. `tables` are those of the lanes and outlive the step.
+  absl::Status Fill(const StepInput& input, const KvPool& pool, std::vector<int32_t>* tables);
 
   // Gives rows without a token their lane's last. FAILED_PRECONDITION where the lane has none.
   absl::Status ResolveTokens(absl::Span<const int32_t> lane_tokens);

@@ -234,4 +234,16 @@ void CpuLayerOps::Attention(int layer,
   });
 }
 
+void CpuLayerOps::JoinParts(TensorView parts, TensorView out) {
+  CHECK(parts.dtype == DType::kF32 && out.dtype == DType::kF32);
+  const int64_t ranks = parts.rows / out.rows;
+  for (int64_t rank = 0; rank < ranks; ++rank) {
+    const int64_t begin = rank * parts.cols;
+    const int64_t cols = std::min(parts.cols, out.cols - begin);
+    for (int64_t row = 0; row < out.rows; ++row) {
+      std::copy_n(parts.Row<float>(rank * out.rows + row), cols, out.Row<float>(row) + begin);
+    }
+  }
+}
+
 }  // namespace pagoda::cpu

@@ -56,6 +56,7 @@ class CpuLayerOps final : public LayerOps {
                  const AttentionSpec& spec,
                  TensorView out) override;
   void Logits(TensorView x, const LinearWeight& weight, TensorView out) override;
+  void JoinParts(TensorView parts, TensorView out) override;
 
  private:
   void RunLinear(TensorView x,

@@ -1,11 +1,14 @@
 #include "kernels/cuda/cuda_backend.h"
 
+#include <algorithm>
 #include <array>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/check.h"
+#include "common/mutex.h"
 #include "common/status.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/block_ops.h"
@@ -14,59 +17,83 @@
 #include "kernels/cuda/resources.h"
 #include "kernels/cuda/row_ops.h"
 #include "kernels/cuda/status.h"
+#include "kernels/cuda/step_watcher.h"
 #include "kernels/cuda/weights.h"
 
 namespace pagoda::cuda {
 namespace {
 
-constexpr int32_t kMaxLimit = 1 << 28;
 // Items of attention whose partial results are kept at a time; 4 CTAs are resident on a
 // multiprocessor.
 constexpr int32_t kSlots = 4096;
 constexpr int32_t kCtasPerMultiprocessor = 4;
-constexpr int64_t kRowAlignment = 64;  // elements
+constexpr int64_t kRowAlignment = 64;       // elements
+constexpr int32_t kMaxDimension = 1 << 28;  // of an activation
 
-absl::Status CheckLimits(const StepLimits& limits) {
-  for (const int32_t limit : {limits.max_tokens,
-                              limits.max_lanes,
-                              limits.max_logits_rows,
-                              limits.max_sample_rows,
-                              limits.max_model_len,
-                              limits.vocab_size,
-                              limits.num_q_heads,
-                              limits.num_kv_heads,
-                              limits.head_dim}) {
-    if (limit >= 1 && limit <= kMaxLimit) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("step limit ", limit, ": expected 1 to ", kMaxLimit));
-  }
-  return absl::OkStatus();
-}
+// Device bytes of the kernels' own, for steps within `limits`.
+struct EpochBytes {
+  explicit EpochBytes(const StepLimits& limits)
+      : lane_tokens(limits.max_lanes * sizeof(int32_t)),
+        tables(size_t{1} * limits.max_lanes * TableStride(limits) * sizeof(int32_t)),
+        workspace(kSlots * AttentionSlotFloats(limits.head_dim) * sizeof(float)),
+        carry(2 * AttentionSlotFloats(limits.head_dim) * sizeof(float)),
+        edited(sizeof(float) * limits.max_sample_rows * limits.vocab_size),
+        steps(2 * CudaStep::Bytes(limits, kSlots)) {}
+  size_t Sum() const { return lane_tokens + tables + workspace + carry + edited + steps; }
+
+  size_t lane_tokens;  // int32 [max_lanes]
+  size_t tables;       // int32 [max_lanes, TableStride]
+  size_t workspace;
+  size_t carry;
+  size_t edited;  // f32 [max_sample_rows, vocab]
+  size_t steps;
+};
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(Stream stream, int32_t multiprocessors)
-      : stream_(std::move(stream)), multiprocessors_(multiprocessors) {}
+  CudaBackend(const CudaBackendOptions& options,
+              DeviceInfo info,
+              int32_t multiprocessors,
+              Stream stream)
+      : options_(options),
+        info_(std::move(info)),
+        multiprocessors_(multiprocessors),
+        stream_(std::move(stream)) {}
+  // Its thread sees the end of every step before their events go.
+  ~CudaBackend() override { watcher_.reset(); }
+
+  const DeviceInfo& info() const override { return info_; }
+  absl::Status status() const override ABSL_LOCKS_EXCLUDED(lost_mutex_) {
+    MutexLock lock(&lost_mutex_);
+    return lost_;
+  }
+  DeviceMemory memory() const override;
+  uint64_t PoolMemory(const StepLimits& limits, uint64_t reserved) const override;
 
   absl::StatusOr<std::unique_ptr<LinearWeight>> PackLinear(
       const LinearSpec& spec,
       absl::Span<const HostTensor> parts,
       absl::Span<const HostTensor> biases) override {
-    return CudaLinear::Make(spec, parts, biases, stream_);
+    RETURN_IF_ERROR(Enter());
+    return Noted(CudaLinear::Make(spec, parts, biases, stream_));
   }
   absl::StatusOr<std::unique_ptr<EmbeddingWeight>> PackEmbedding(const EmbeddingSpec& spec,
                                                                  const HostTensor& table) override {
-    return CudaEmbedding::Make(spec, table, stream_);
+    RETURN_IF_ERROR(Enter());
+    return Noted(CudaEmbedding::Make(spec, table, stream_));
   }
   absl::StatusOr<std::unique_ptr<NormWeight>> PackNorm(const HostTensor& weight) override {
-    return CudaNorm::Make(weight, stream_);
+    RETURN_IF_ERROR(Enter());
+    return Noted(CudaNorm::Make(weight, stream_));
   }
   absl::StatusOr<std::unique_ptr<RopeTable>> MakeRopeTable(const RopeSpec& spec) override {
-    return CudaRopeTable::Make(spec, stream_);
+    RETURN_IF_ERROR(Enter());
+    return Noted(CudaRopeTable::Make(spec, stream_));
   }
   absl::StatusOr<std::unique_ptr<KvPool>> MakeKvPool(const KvLayout& layout,
                                                      int32_t num_blocks) override {
-    return CudaKvPool::Make(layout, num_blocks, stream_);
+    RETURN_IF_ERROR(Enter());
+    return Noted(CudaKvPool::Make(layout, num_blocks, stream_));
   }
   // Of several ranks: with NCCL, which is not built yet.
   absl::StatusOr<std::unique_ptr<Rendezvous>> OpenRendezvous(const CommOptions& options) override {
@@ -105,7 +132,13 @@ class CudaBackend final : public Backend {
   absl::StatusOr<PreparedStep*> Prepare(const StepInput& input, const KvPool& pool) override;
   absl::Status Run(PreparedStep& step,
                    absl::FunctionRef<absl::Status(LayerOps& ops)> body) override;
-  void Sample(PreparedStep& step, TensorView logits, absl::Span<const SampleRow> rows) override;
+  absl::Status Sample(PreparedStep& step,
+                      TensorView logits,
+                      absl::Span<const SampleRow> rows,
+                      Communicator& comm) override;
+  void OnStepDone(std::function<void()> done) override {
+    watcher_.emplace(options_.device, std::move(done));
+  }
   absl::StatusOr<const StepOutput*> Collect(PreparedStep& step) override;
 
  private:
@@ -120,55 +153,101 @@ class CudaBackend final : public Backend {
   static BlockMemory Memory(KvPool& pool) {
     return {static_cast<std::byte*>(pool.block(0)), pool.layout().BlockBytes()};
   }
+
+  // Each of the backend's threads has a device of its own, the first one to begin with.
+  absl::Status Enter() const {
+    return Noted(ToStatus(cudaSetDevice(options_.device), "choosing the device"));
+  }
+  // What a device answers; its loss is kept.
+  absl::Status Noted(absl::Status status) const ABSL_LOCKS_EXCLUDED(lost_mutex_) {
+    if (absl::IsInternal(status)) {
+      MutexLock lock(&lost_mutex_);
+      if (lost_.ok()) lost_ = status;
+    }
+    return status;
+  }
+  template <class T>
+  absl::StatusOr<T> Noted(absl::StatusOr<T> result) const {
+    static_cast<void>(Noted(result.status()));
+    return result;
+  }
   // Errors of calls that return none are those of the next Collect.
-  void Keep(cudaError_t error, const char* what) { Keep(ToStatus(error, what)); }
-  void Keep(absl::Status status) {
-    if (status_.ok()) status_ = std::move(status);
+  void Keep(cudaError_t error, const char* what) {
+    if (status_.ok()) status_ = Noted(ToStatus(error, what));
   }
 
-  const Stream stream_;
+  const CudaBackendOptions options_;
+  const DeviceInfo info_;
   const int32_t multiprocessors_;
+  const Stream stream_;
   absl::Status status_;
+  std::optional<StepWatcher> watcher_;
+
+  mutable Mutex lost_mutex_;
+  mutable absl::Status lost_ ABSL_GUARDED_BY(lost_mutex_);
 
   // Of the epoch.
+  size_t epoch_bytes_ = 0;  // of device memory, activations included
   std::vector<DeviceBuffer> activations_;
-  DeviceBuffer lane_tokens_;  // int32 [max_lanes]
+  DeviceBuffer lane_tokens_;
   std::vector<bool> has_token_;
+  DeviceBuffer tables_;
   DeviceBuffer workspace_;
   DeviceBuffer carry_;
-  DeviceBuffer edited_;                             // f32 [max_sample_rows, vocab]
+  DeviceBuffer edited_;
   std::array<std::unique_ptr<CudaStep>, 2> steps_;  // prepared in turn
   int next_step_ = 0;
 };
 
+DeviceMemory CudaBackend::memory() const {
+  size_t free = 0, all = 0;
+  if (!Enter().ok() || !Noted(ToStatus(cudaMemGetInfo(&free, &all), "asking for memory")).ok()) {
+    return {};
+  }
+  const auto total = static_cast<uint64_t>(static_cast<double>(all) * options_.memory_utilization);
+  const uint64_t used = all - free;
+  return {.available = total > used ? total - used : 0, .total = total};
+}
+
+uint64_t CudaBackend::PoolMemory(const StepLimits& limits, uint64_t reserved) const {
+  const uint64_t available = memory().available + epoch_bytes_;
+  const uint64_t needed = EpochBytes(limits).Sum() + reserved;
+  return available > needed ? available - needed : 0;
+}
+
 absl::Status CudaBackend::Configure(const StepLimits& limits) {
-  RETURN_IF_ERROR(CheckLimits(limits));
+  RETURN_IF_ERROR(CheckStepLimits(limits));
+  RETURN_IF_ERROR(Enter());
   status_ = absl::OkStatus();
+  if (watcher_.has_value()) watcher_->Wait();
   activations_.clear();
   steps_ = {};
   next_step_ = 0;
   has_token_.assign(limits.max_lanes, false);
-  const size_t slot = AttentionSlotFloats(limits.head_dim) * sizeof(float);
-  ASSIGN_OR_RETURN(lane_tokens_, DeviceBuffer::Make(limits.max_lanes * sizeof(int32_t)));
-  ASSIGN_OR_RETURN(workspace_, DeviceBuffer::Make(kSlots * slot));
-  ASSIGN_OR_RETURN(carry_, DeviceBuffer::Make(2 * slot));
-  ASSIGN_OR_RETURN(edited_,
-                   DeviceBuffer::Make(sizeof(float) * limits.max_sample_rows * limits.vocab_size));
+  const EpochBytes bytes(limits);
+  epoch_bytes_ = bytes.Sum();
+  ASSIGN_OR_RETURN(lane_tokens_, Noted(DeviceBuffer::Make(bytes.lane_tokens)));
+  ASSIGN_OR_RETURN(tables_, Noted(DeviceBuffer::Make(bytes.tables)));
+  ASSIGN_OR_RETURN(workspace_, Noted(DeviceBuffer::Make(bytes.workspace)));
+  ASSIGN_OR_RETURN(carry_, Noted(DeviceBuffer::Make(bytes.carry)));
+  ASSIGN_OR_RETURN(edited_, Noted(DeviceBuffer::Make(bytes.edited)));
   for (auto& step : steps_) {
-    ASSIGN_OR_RETURN(step, CudaStep::Make(limits, kSlots));
+    ASSIGN_OR_RETURN(step, Noted(CudaStep::Make(limits, kSlots)));
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<TensorView> CudaBackend::NewActivation(DType dtype, int64_t rows, int64_t cols) {
-  if (rows < 1 || cols < 1 || rows > kMaxLimit || cols > kMaxLimit) {
+  if (rows < 1 || cols < 1 || rows > kMaxDimension || cols > kMaxDimension) {
     return absl::InvalidArgumentError(absl::StrCat("activation [", rows, ", ", cols, "]"));
   }
+  RETURN_IF_ERROR(Enter());
   const int64_t stride = (cols + kRowAlignment - 1) / kRowAlignment * kRowAlignment;
   const size_t bytes = static_cast<size_t>(rows * stride) * DTypeSize(dtype);
-  ASSIGN_OR_RETURN(DeviceBuffer memory, DeviceBuffer::Make(bytes));
-  RETURN_IF_ERROR(
-      ToStatus(cudaMemsetAsync(memory.data(), 0, bytes, stream_.get()), "clearing an activation"));
+  ASSIGN_OR_RETURN(DeviceBuffer memory, Noted(DeviceBuffer::Make(bytes)));
+  RETURN_IF_ERROR(Noted(
+      ToStatus(cudaMemsetAsync(memory.data(), 0, bytes, stream_.get()), "clearing an activation")));
+  epoch_bytes_ += bytes;
   activations_.push_back(std::move(memory));
   return TensorView{activations_.back().data(), dtype, rows, cols, stride};
 }
@@ -176,8 +255,9 @@ absl::StatusOr<TensorView> CudaBackend::NewActivation(DType dtype, int64_t rows,
 absl::StatusOr<PreparedStep*> CudaBackend::Prepare(const StepInput& input, const KvPool& pool) {
   CHECK(dynamic_cast<const CudaKvPool*>(&pool) != nullptr) << "a pool of another backend";
   CHECK(steps_[next_step_] != nullptr) << "Prepare before Configure";
+  RETURN_IF_ERROR(Enter());
   CudaStep& step = *steps_[next_step_];
-  RETURN_IF_ERROR(step.Fill(input, pool, stream_));
+  RETURN_IF_ERROR(Noted(step.Fill(input, pool, tables_.data<int32_t>(), stream_)));
   next_step_ ^= 1;
   return &step;
 }
@@ -192,44 +272,92 @@ absl::Status CudaBackend::Run(PreparedStep& step,
   }
   CudaLayerOps ops(own,
                    {.lane_tokens = lane_tokens_.data<int32_t>(),
+                    .tables = tables_.data<int32_t>(),
                     .workspace = workspace_.data<float>(),
                     .carry = carry_.data<float>(),
                     .max_ctas = multiprocessors_ * kCtasPerMultiprocessor},
                    stream_.get());
   RETURN_IF_ERROR(body(ops));
-  RETURN_IF_ERROR(ops.status());
-  return own.Record(stream_);
+  RETURN_IF_ERROR(Noted(ops.status()));
+  return Noted(own.Record(stream_));
 }
 
-void CudaBackend::Sample(PreparedStep& step, TensorView logits, absl::Span<const SampleRow> rows) {
+absl::Status CudaBackend::Sample(PreparedStep& step,
+                                 TensorView logits,
+                                 absl::Span<const SampleRow> rows,
+                                 Communicator& comm) {
   CudaStep& own = Own(step);
-  CHECK_EQ(logits.rows, own.num_logits_rows());
-  CHECK(logits.dtype == DType::kF32);
   for (const SampleRow& row : rows) {
     CHECK_LT(static_cast<size_t>(row.lane), has_token_.size());
-    CHECK_LT(static_cast<uint64_t>(row.logits_row), static_cast<uint64_t>(logits.rows));
+    CHECK_LT(static_cast<uint64_t>(row.logits_row), static_cast<uint64_t>(own.num_logits_rows()));
     has_token_[row.lane] = true;
   }
-  Keep(own.Sample(logits, rows, lane_tokens_.data<int32_t>(), edited_.data<float>(), stream_));
-  Keep(own.Record(stream_));
+  if (comm.rank() == 0 && !rows.empty()) {
+    CHECK_EQ(logits.rows, own.num_logits_rows());
+    CHECK(logits.dtype == DType::kF32);
+  }
+  const SampleMemory memory = {.lane_tokens = lane_tokens_.data<int32_t>(),
+                               .edited = edited_.data<float>()};
+  RETURN_IF_ERROR(Noted(own.Sample(logits, rows, memory, comm, stream_)));
+  RETURN_IF_ERROR(Noted(own.Record(stream_)));
+  if (watcher_.has_value()) watcher_->Watch(own.done());
+  return absl::OkStatus();
 }
 
 absl::StatusOr<const StepOutput*> CudaBackend::Collect(PreparedStep& step) {
   RETURN_IF_ERROR(status_);
-  return Own(step).Collect();
+  return Noted(Own(step).Collect());
+}
+
+absl::StatusOr<DeviceInfo> Describe(int device) {
+  cudaDeviceProp properties;
+  RETURN_IF_ERROR(ToStatus(cudaGetDeviceProperties(&properties, device), "asking for the device"));
+  char bus[16] = "";
+  RETURN_IF_ERROR(
+      ToStatus(cudaDeviceGetPCIBusId(bus, sizeof(bus), device), "asking for the device's place"));
+  int major = 0, minor = 0;
+  RETURN_IF_ERROR(
+      ToStatus(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
+               "asking for the architecture"));
+  RETURN_IF_ERROR(
+      ToStatus(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
+               "asking for the architecture"));
+  const std::string kind = absl::StrCat("cuda sm_", major, minor);
+  return DeviceInfo{.kind = kind,
+                    .description = absl::StrCat(properties.name, ", ", kind, ", device ", device),
+                    .memory = absl::StrCat("gpu ", bus)};
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const CudaBackendOptions& options) {
+  if (!(options.memory_utilization > 0 && options.memory_utilization <= 1)) {
+    return absl::InvalidArgumentError(absl::StrCat("--gpu-memory-utilization is ",
+                                                   options.memory_utilization,
+                                                   ", expected above 0 to 1"));
+  }
   RETURN_IF_ERROR(ToStatus(cudaSetDevice(options.device), absl::StrCat("device ", options.device)));
+  ASSIGN_OR_RETURN(DeviceInfo info, Describe(options.device));
   int multiprocessors = 0;
   RETURN_IF_ERROR(ToStatus(
       cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, options.device),
       "asking for the device's size"));
   RETURN_IF_ERROR(ToStatus(PrepareAttention(), "allowing shared memory"));
   ASSIGN_OR_RETURN(Stream stream, MakeStream());
-  return std::make_unique<CudaBackend>(std::move(stream), multiprocessors);
+  return std::make_unique<CudaBackend>(options,
+                                       std::move(info),
+                                       multiprocessors,
+                                       std::move(stream));
+}
+
+BackendFactory CudaDevice(const CudaBackendOptions& options) {
+  return [options](int rank) -> absl::StatusOr<std::unique_ptr<Backend>> {
+    int count = 0;
+    RETURN_IF_ERROR(ToStatus(cudaGetDeviceCount(&count), "looking for a device"));
+    CudaBackendOptions own = options;
+    own.device = rank % std::max(count, 1);
+    return MakeCudaBackend(own);
+  };
 }
 
 }  // namespace pagoda::cuda

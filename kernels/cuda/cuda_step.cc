@@ -3,15 +3,16 @@
 #include <algorithm>
 #include <cstring>
 
+#include "absl/strings/str_cat.h"
 #include "common/check.h"
 #include "common/status.h"
 #include "kernels/cuda/status.h"
+#include "kernels/cuda/step_ops.h"
 
 namespace pagoda::cuda {
 namespace {
 
 constexpr size_t kAlignment = 256;
-constexpr int32_t kSmallestBlock = 8;
 
 size_t RoundUp(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -44,45 +45,68 @@ class Layout {
   size_t end_ = 0;
 };
 
-// Grows both, never in a step that is like an earlier one.
+// Host and device memory of one size, for copies from one to the other.
 absl::Status Reserve(size_t bytes, PinnedBuffer* host, DeviceBuffer* device) {
-  if (host->bytes() >= bytes) return absl::OkStatus();
   ASSIGN_OR_RETURN(*host, PinnedBuffer::Make(bytes));
   ASSIGN_OR_RETURN(*device, DeviceBuffer::Make(bytes));
   return absl::OkStatus();
 }
 
-}  // namespace
+// Any row fits: its penalties are one for each token, and of biases and bans no more are needed.
+SampleLimits RoundLimits(const StepLimits& limits) {
+  constexpr int32_t kTopOfRow = 32;
+  return {.edits = 3 * static_cast<size_t>(limits.vocab_size),
+          .top = std::max(limits.vocab_size, kTopOfRow * limits.max_sample_rows)};
+}
 
-absl::StatusOr<std::unique_ptr<CudaStep>> CudaStep::Make(const StepLimits& limits, int32_t slots) {
-  auto step = std::make_unique<CudaStep>(limits, slots);
-  const size_t tables = size_t{1} * limits.max_lanes * (limits.max_model_len / kSmallestBlock + 1);
+size_t UploadBytes(const StepLimits& limits, int32_t slots) {
+  const size_t entries = size_t{1} * limits.max_lanes * TableStride(limits);
   const int64_t folds = MaxAttentionFolds(limits.num_q_heads,
                                           limits.num_kv_heads,
                                           limits.max_tokens,
                                           limits.max_lanes,
                                           limits.max_model_len,
                                           slots);
-  const size_t bytes =
-      RoundUp(limits.max_tokens * sizeof(StepToken)) + RoundUp(tables * sizeof(int32_t)) +
-      RoundUp(limits.max_lanes * sizeof(StepSequence)) +
-      RoundUp(limits.max_logits_rows * sizeof(int32_t)) + RoundUp(folds * sizeof(AttentionFold));
-  RETURN_IF_ERROR(Reserve(bytes, &step->staging_, &step->device_));
-  // Without penalties, biases and bans, and with five alternatives a row.
-  const size_t rows = limits.max_sample_rows;
-  RETURN_IF_ERROR(Reserve(2 * RoundUp(rows * sizeof(SampleTask)),
-                          &step->sample_staging_,
-                          &step->sample_device_));
-  RETURN_IF_ERROR(Reserve(RoundUp(rows * sizeof(SampledToken)) + 5 * rows * sizeof(TokenLogprob),
-                          &step->host_results_,
-                          &step->results_));
+  return RoundUp(limits.max_tokens * sizeof(StepToken)) +
+         RoundUp(limits.max_lanes * sizeof(TableUpdate)) + RoundUp(entries * sizeof(int32_t)) +
+         RoundUp(limits.max_lanes * sizeof(StepSequence)) +
+         RoundUp(limits.max_logits_rows * sizeof(int32_t)) + RoundUp(folds * sizeof(AttentionFold));
+}
+
+size_t TaskBytes(const StepLimits& limits) {
+  return RoundUp(limits.max_sample_rows * sizeof(SampleTask)) +
+         RoundUp(RoundLimits(limits).edits * sizeof(LogitEdit));
+}
+
+size_t ResultBytes(const StepLimits& limits) {
+  return RoundUp(limits.max_sample_rows * sizeof(SampledToken)) +
+         RoundLimits(limits).top * sizeof(TokenLogprob);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<CudaStep>> CudaStep::Make(const StepLimits& limits, int32_t slots) {
+  auto step = std::make_unique<CudaStep>(limits, slots);
+  RETURN_IF_ERROR(Reserve(UploadBytes(limits, slots), &step->staging_, &step->device_));
+  RETURN_IF_ERROR(Reserve(TaskBytes(limits), &step->sample_staging_, &step->sample_device_));
+  RETURN_IF_ERROR(Reserve(ResultBytes(limits), &step->host_results_, &step->results_));
   ASSIGN_OR_RETURN(step->done_, MakeEvent());
   return step;
 }
 
-absl::Status CudaStep::Fill(const StepInput& input, const KvPool& pool, const Stream& stream) {
+size_t CudaStep::Bytes(const StepLimits& limits, int32_t slots) {
+  return UploadBytes(limits, slots) + TaskBytes(limits) + ResultBytes(limits);
+}
+
+absl::Status CudaStep::Fill(const StepInput& input,
+                            const KvPool& pool,
+                            int32_t* tables,
+                            const Stream& stream) {
   RETURN_IF_ERROR(flat_.Fill(input, pool));
-  tasks_.clear();
+  round_.tasks.clear();
+  round_.top = 0;
+  output_.tokens.clear();
+  output_.top.clear();
   PlanAttention({.num_heads = limits_.num_q_heads, .num_kv_heads = limits_.num_kv_heads},
                 flat_.sequences(),
                 slots_,
@@ -90,44 +114,70 @@ absl::Status CudaStep::Fill(const StepInput& input, const KvPool& pool, const St
   Layout layout(staging_, device_);
   const FlatStep& flat = flat_;
   arrays_.tokens = layout.Add(flat.tokens());
-  arrays_.tables = layout.Add(flat.tables());
+  arrays_.updates = layout.Add(flat.updates());
+  arrays_.entries = layout.Add(flat.entries());
   arrays_.sequences = layout.Add(flat.sequences());
   arrays_.logits_rows = layout.Add(flat.logits_rows());
   arrays_.folds = layout.Add(absl::MakeConstSpan(plan_.folds));
-  return layout.Upload(stream);
+  RETURN_IF_ERROR(layout.Upload(stream));
+  if (flat.updates().empty()) return absl::OkStatus();
+  return ToStatus(RunUpdateTables({.updates = arrays_.updates,
+                                   .entries = arrays_.entries,
+                                   .num_updates = static_cast<int32_t>(flat.updates().size()),
+                                   .tables = tables},
+                                  stream.get()),
+                  "updating block tables");
 }
 
 absl::Status CudaStep::Sample(TensorView logits,
                               absl::Span<const SampleRow> rows,
-                              int32_t* lane_tokens,
-                              float* edited,
+                              const SampleMemory& memory,
+                              Communicator& comm,
                               const Stream& stream) {
-  top_ = PlanSampling(rows, limits_.vocab_size, &tasks_, &edits_);
-  if (tasks_.empty()) return absl::OkStatus();
-  RETURN_IF_ERROR(
-      Reserve(RoundUp(tasks_.size() * sizeof(SampleTask)) + edits_.size() * sizeof(LogitEdit),
-              &sample_staging_,
-              &sample_device_));
-  const size_t tokens = tasks_.size() * sizeof(SampledToken);
-  const size_t bytes = RoundUp(tokens) + top_ * sizeof(TokenLogprob);
-  RETURN_IF_ERROR(Reserve(bytes, &host_results_, &results_));
+  while (!rows.empty()) {
+    if (!round_.tasks.empty()) {
+      RETURN_IF_ERROR(ToStatus(cudaStreamSynchronize(stream.get()), "sampling in rounds"));
+      TakeRound();
+    }
+    const size_t count = PlanSampling(rows, limits_.vocab_size, RoundLimits(limits_), &round_);
+    if (count == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a row with more biases and bans than ", RoundLimits(limits_).edits));
+    }
+    RETURN_IF_ERROR(DrawRound(logits, memory, comm, stream));
+    rows.remove_prefix(count);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CudaStep::DrawRound(TensorView logits,
+                                 const SampleMemory& memory,
+                                 Communicator& comm,
+                                 const Stream& stream) {
+  const size_t tokens = round_.tasks.size() * sizeof(SampledToken);
   Layout layout(sample_staging_, sample_device_);
   SampleArgs args;
   args.logits = static_cast<const float*>(logits.data);
   args.logits_stride = logits.row_stride;
   args.vocab = limits_.vocab_size;
-  args.tasks = layout.Add(absl::MakeConstSpan(tasks_));
-  args.edits = layout.Add(absl::MakeConstSpan(edits_));
-  args.num_tasks = static_cast<int32_t>(tasks_.size());
-  args.edited = edited;
+  args.tasks = layout.Add(absl::MakeConstSpan(round_.tasks));
+  args.edits = layout.Add(absl::MakeConstSpan(round_.edits));
+  args.num_tasks = static_cast<int32_t>(round_.tasks.size());
+  args.edited = memory.edited;
   args.tokens = results_.data<SampledToken>();
   args.top = reinterpret_cast<TokenLogprob*>(results_.data<std::byte>() + RoundUp(tokens));
-  args.lane_tokens = lane_tokens;
+  args.lane_tokens = memory.lane_tokens;
   RETURN_IF_ERROR(layout.Upload(stream));
-  RETURN_IF_ERROR(ToStatus(RunSampling(args, stream.get()), "sampling"));
+  if (comm.rank() == 0) RETURN_IF_ERROR(ToStatus(RunSampling(args, stream.get()), "sampling"));
+  if (comm.size() > 1) {
+    RETURN_IF_ERROR(comm.Broadcast({results_.data<std::byte>(), tokens}, 0));
+    RETURN_IF_ERROR(ToStatus(
+        RunTakeTokens(args.tasks, args.tokens, args.num_tasks, args.lane_tokens, stream.get()),
+        "taking tokens over"));
+  }
   return ToStatus(cudaMemcpyAsync(host_results_.data(),
                                   results_.data(),
-                                  bytes,
+                                  RoundUp(tokens) + round_.top * sizeof(TokenLogprob),
                                   cudaMemcpyDeviceToHost,
                                   stream.get()),
                   "reading sampled tokens");
@@ -139,12 +189,23 @@ absl::Status CudaStep::Record(const Stream& stream) {
 
 absl::StatusOr<const StepOutput*> CudaStep::Collect() {
   RETURN_IF_ERROR(ToStatus(cudaEventSynchronize(done_.get()), "waiting for a step"));
+  TakeRound();
+  return &output_;
+}
+
+void CudaStep::TakeRound() {
+  const size_t count = round_.tasks.size();
   const auto* const tokens = host_results_.data<SampledToken>();
   const auto* const top = reinterpret_cast<const TokenLogprob*>(
-      host_results_.data<std::byte>() + RoundUp(tasks_.size() * sizeof(SampledToken)));
-  output_.tokens.assign(tokens, tokens + tasks_.size());
-  output_.top.assign(top, top + (tasks_.empty() ? 0 : top_));
-  return &output_;
+      host_results_.data<std::byte>() + RoundUp(count * sizeof(SampledToken)));
+  const auto begin = static_cast<int32_t>(output_.top.size());
+  for (size_t i = 0; i < count; ++i) {
+    output_.tokens.push_back(tokens[i]);
+    output_.tokens.back().top_begin += begin;
+  }
+  output_.top.insert(output_.top.end(), top, top + round_.top);
+  round_.tasks.clear();
+  round_.top = 0;
 }
 
 }  // namespace pagoda::cuda

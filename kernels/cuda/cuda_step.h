@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "kernels/backend.h"
+#include "kernels/comm/communicator.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/resources.h"
 #include "kernels/cuda/sampling.h"
@@ -22,10 +23,17 @@ namespace pagoda::cuda {
 // Where an array of the step lies in device memory.
 struct StepArrays {
   const StepToken* tokens = nullptr;
-  const int32_t* tables = nullptr;
+  const TableUpdate* updates = nullptr;
+  const int32_t* entries = nullptr;
   const StepSequence* sequences = nullptr;
   const int32_t* logits_rows = nullptr;
   const AttentionFold* folds = nullptr;
+};
+
+// Memory that the steps of an epoch share.
+struct SampleMemory {
+  int32_t* lane_tokens = nullptr;  // [max_lanes]
+  float* edited = nullptr;         // [max_sample_rows, vocab]
 };
 
 class CudaStep final : public PreparedStep {
@@ -36,14 +44,22 @@ class CudaStep final : public PreparedStep {
   CudaStep(const StepLimits& limits, int32_t slots)
       : limits_(limits), slots_(slots), flat_(limits) {}
 
-  // Becomes `input`, as Backend::Prepare, and queues its one upload.
-  absl::Status Fill(const StepInput& input, const KvPool& pool, const Stream& stream);
+  // Device bytes that Make takes.
+  static size_t Bytes(const StepLimits& limits, int32_t slots);
 
-  // Queues the sampling of `rows` and the way back of its results.
+  // Becomes `input`, as Backend::Prepare, and queues its one upload, from which the lanes' `tables`
+  // are brought up to date.
+  absl::Status Fill(const StepInput& input,
+                    const KvPool& pool,
+                    int32_t* tables,
+                    const Stream& stream);
+
+  // Queues the sampling of `rows`, as Backend::Sample, and the way back of its results. Rows of
+  // which not all fit into a plan are drawn in rounds, each but the last waited for.
   absl::Status Sample(TensorView logits,
                       absl::Span<const SampleRow> rows,
-                      int32_t* lane_tokens,
-                      float* edited,
+                      const SampleMemory& memory,
+                      Communicator& comm,
                       const Stream& stream);
 
   // Marks the end of the step's work so far.
@@ -58,8 +74,16 @@ class CudaStep final : public PreparedStep {
   const FlatStep& flat() const { return flat_; }
   const StepArrays& arrays() const { return arrays_; }
   absl::Span<const AttentionPlan::Round> rounds() const { return plan_.rounds; }
+  cudaEvent_t done() const { return done_.get(); }
 
  private:
+  absl::Status DrawRound(TensorView logits,
+                         const SampleMemory& memory,
+                         Communicator& comm,
+                         const Stream& stream);
+  // Takes over the results of a round, which are there.
+  void TakeRound();
+
   const StepLimits limits_;
   const int32_t slots_;
   FlatStep flat_;
@@ -68,13 +92,11 @@ class CudaStep final : public PreparedStep {
   DeviceBuffer device_;
   StepArrays arrays_;
 
-  std::vector<SampleTask> tasks_;
-  std::vector<LogitEdit> edits_;
+  SamplePlan round_;  // that is under way
   PinnedBuffer sample_staging_;
   DeviceBuffer sample_device_;
   DeviceBuffer results_;       // SampledToken [max_sample_rows], TokenLogprob
   PinnedBuffer host_results_;  // the same
-  int32_t top_ = 0;            // TokenLogprobs that come back
   Event done_;
   StepOutput output_;
 };

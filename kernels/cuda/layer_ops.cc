@@ -3,6 +3,7 @@
 #include "common/check.h"
 #include "kernels/cuda/row_ops.h"
 #include "kernels/cuda/status.h"
+#include "kernels/cuda/step_ops.h"
 #include "kernels/cuda/weights.h"
 
 namespace pagoda::cuda {
@@ -99,6 +100,20 @@ void CudaLayerOps::Logits(TensorView x, const LinearWeight& weight, TensorView o
   RunOne(x, step_.arrays().logits_rows, step_.num_logits_rows(), weight, out);
 }
 
+void CudaLayerOps::JoinParts(TensorView parts, TensorView out) {
+  CHECK(parts.dtype == DType::kF32 && out.dtype == DType::kF32);
+  CHECK_EQ(parts.rows % out.rows, 0);
+  Check(RunJoinParts({.parts = static_cast<const float*>(parts.data),
+                      .parts_stride = parts.row_stride,
+                      .part = static_cast<int32_t>(parts.cols),
+                      .out = static_cast<float*>(out.data),
+                      .out_stride = out.row_stride,
+                      .rows = Rows(out),
+                      .cols = static_cast<int32_t>(out.cols)},
+                     stream_),
+        "joining logits");
+}
+
 void CudaLayerOps::RunOne(TensorView x,
                           const int32_t* x_row,
                           int64_t rows,
@@ -180,7 +195,7 @@ void CudaLayerOps::Attention(int layer,
   args.v_bytes = VBytes(layout);
   args.block_bytes = layout.BlockBytes();
   args.sequences = step_.arrays().sequences;
-  args.tables = step_.arrays().tables;
+  args.tables = memory_.tables;
   args.folds = step_.arrays().folds;
   args.q = q.data;
   args.q_stride = q.row_stride;

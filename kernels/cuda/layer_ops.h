@@ -12,6 +12,7 @@ namespace pagoda::cuda {
 // Memory of the kernels' own, and how much of the device attention fills.
 struct LayerMemory {
   const int32_t* lane_tokens = nullptr;
+  const int32_t* tables = nullptr;
   float* workspace = nullptr;  // of attention
   float* carry = nullptr;
   int32_t max_ctas = 0;
@@ -41,6 +42,7 @@ class CudaLayerOps final : public LayerOps {
                  const AttentionSpec& spec,
                  TensorView out) override;
   void Logits(TensorView x, const LinearWeight& weight, TensorView out) override;
+  void JoinParts(TensorView parts, TensorView out) override;
 
   // The first error of a launch.
   const absl::Status& status() const { return status_; }

@@ -37,8 +37,8 @@ absl::StatusOr<Stream> MakeStream() {
 
 absl::StatusOr<Event> MakeEvent() {
   cudaEvent_t event = nullptr;
-  RETURN_IF_ERROR(
-      ToStatus(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "making an event"));
+  constexpr unsigned kFlags = cudaEventDisableTiming | cudaEventBlockingSync;
+  RETURN_IF_ERROR(ToStatus(cudaEventCreateWithFlags(&event, kFlags), "making an event"));
   return Event(event);
 }
 

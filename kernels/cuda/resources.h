@@ -59,7 +59,8 @@ class PinnedBuffer {
 using Stream = std::unique_ptr<std::remove_pointer_t<cudaStream_t>, Release<cudaStreamDestroy>>;
 using Event = std::unique_ptr<std::remove_pointer_t<cudaEvent_t>, Release<cudaEventDestroy>>;
 
-// A stream that waits for no other, and an event without a clock.
+// A stream that waits for no other, and an event without a clock, for which a
+// thread waits asleep.
 absl::StatusOr<Stream> MakeStream();
 absl::StatusOr<Event> MakeEvent();
 

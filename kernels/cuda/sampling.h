@@ -36,12 +36,25 @@ struct SampleTask {
   int32_t top_begin = 0;  // of StepOutput::top
 };
 
-// Fills `tasks` and `edits`, whose memory is kept; answers how many entries of StepOutput::top the
-// rows take at most. REQUIRES: token ids in [0, vocab).
-int32_t PlanSampling(absl::Span<const SampleRow> rows,
-                     int32_t vocab,
-                     std::vector<SampleTask>* tasks,
-                     std::vector<LogitEdit>* edits);
+// Rows that are drawn together; memory is kept.
+struct SamplePlan {
+  std::vector<SampleTask> tasks;
+  std::vector<LogitEdit> edits;
+  int32_t top = 0;  // entries of StepOutput::top that the rows take at most
+};
+
+// What a plan may hold.
+struct SampleLimits {
+  size_t edits = 0;
+  int32_t top = 0;
+};
+
+// Fills `plan` with the first of the rows that `limits` allow; answers how many. 0: there are none,
+// or the first is more than a plan holds. REQUIRES: token ids in [0, vocab).
+size_t PlanSampling(absl::Span<const SampleRow> rows,
+                    int32_t vocab,
+                    const SampleLimits& limits,
+                    SamplePlan* plan);
 
 struct SampleArgs {
   const float* logits = nullptr;  // [logits rows, vocab]

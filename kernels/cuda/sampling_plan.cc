@@ -27,22 +27,23 @@ void AddPenalties(const SampleRow& row, std::vector<LogitEdit>* edits) {
 
 }  // namespace
 
-int32_t PlanSampling(absl::Span<const SampleRow> rows,
-                     int32_t vocab,
-                     std::vector<SampleTask>* tasks,
-                     std::vector<LogitEdit>* edits) {
-  tasks->clear();
+size_t PlanSampling(absl::Span<const SampleRow> rows,
+                    int32_t vocab,
+                    const SampleLimits& limits,
+                    SamplePlan* plan) {
+  std::vector<LogitEdit>* const edits = &plan->edits;
+  plan->tasks.clear();
   edits->clear();
-  int32_t top = 0;
+  plan->top = 0;
   const auto here = [&] { return static_cast<int32_t>(edits->size()); };
   for (const SampleRow& row : rows) {
+    const int32_t top = std::clamp(row.params.logprobs, 0, vocab);
     SampleTask task = {.logits_row = row.logits_row,
                        .lane = row.lane,
                        .params = row.params,
                        .position = static_cast<uint32_t>(row.position),
                        .sequence_index = static_cast<uint32_t>(row.sequence_index),
-                       .top_begin = top};
-    top += std::clamp(row.params.logprobs, 0, vocab);
+                       .top_begin = plan->top};
     task.first_edit = here();
     if (row.params.repetition_penalty != 1 || row.params.presence_penalty != 0 ||
         row.params.frequency_penalty != 0) {
@@ -53,9 +54,14 @@ int32_t PlanSampling(absl::Span<const SampleRow> rows,
     task.bans = here();
     for (const int32_t id : row.banned) edits->push_back({.token = id});
     task.end = here();
-    tasks->push_back(task);
+    if (edits->size() > limits.edits || top > limits.top - plan->top) {
+      edits->resize(task.first_edit);
+      break;
+    }
+    plan->tasks.push_back(task);
+    plan->top += top;
   }
-  return top;
+  return plan->tasks.size();
 }
 
 }  // namespace pagoda::cuda

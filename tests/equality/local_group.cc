@@ -9,6 +9,7 @@
 
 #include "common/check.h"
 #include "coordinator/transport/plan_encoder.h"
+#include "kernels/cpu/cpu_backend.h"
 
 namespace pagoda::testing {
 namespace {
@@ -26,8 +27,9 @@ class LocalGroup {
       options.model = model;
       options.dtype = dtype;
       options.load_format = settings.load_format;
-      options.cpu_isa = settings.cpu_isa;
-      options.threads = settings.threads;
+      options.device = settings.device != nullptr
+                           ? settings.device
+                           : cpu::CpuDevice({.threads = settings.threads, .isa = settings.cpu_isa});
       options.shard = {.rank = rank, .size = settings.ranks};
       options.comm_backend = settings.comm_backend;
       auto runner = Runner::Load(options, [](uint64_t, uint64_t) {});
@@ -144,11 +146,15 @@ void LocalGroup::Step() {
     Kill();
     return;
   }
-  v1::Plan plan;
-  CHECK(plan.ParseFromString(plans_.front()));
-  plans_.pop_front();
+  // As far ahead as a worker may be.
+  while (!plans_.empty() && runners_[0]->pending() < Runner::kMaxPending) {
+    v1::Plan plan;
+    CHECK(plan.ParseFromString(plans_.front()));
+    plans_.pop_front();
+    OnRanks([&](int rank) { CHECK_OK(runners_[rank]->Submit(plan)); });
+  }
   std::vector<v1::StepResult> results(runners_.size());
-  OnRanks([&](int rank) { CHECK_OK(runners_[rank]->Step(plan, &results[rank])); });
+  OnRanks([&](int rank) { CHECK_OK(runners_[rank]->Collect(&results[rank])); });
   ++steps_;
   // In any order.
   for (int rank = settings_.ranks - 1; rank >= 0; --rank) Apply(ToStepDone(rank, results[rank]));
@@ -189,7 +195,7 @@ GroupRun LocalGroup::Run(const std::vector<Prompt>& prompts) {
       ++submitted;
     }
     Apply(core::Tick{absl::UnixEpoch()});
-    if (!plans_.empty()) Step();
+    if (!plans_.empty() || runners_[0]->pending() > 0) Step();
   }
   GroupRun run;
   run.stats = core_.stats();

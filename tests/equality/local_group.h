@@ -17,6 +17,7 @@ namespace pagoda::testing {
 struct GroupSettings {
   std::string name;
   std::string load_format = "dummy";
+  BackendFactory device;  // null: a CPU, with the ISA and the threads below
   std::string cpu_isa = "auto";
   int ranks = 1;
   std::string comm_backend = "auto";

@@ -9,6 +9,7 @@
 
 #include "absl/time/clock.h"
 #include "common/queue.h"
+#include "kernels/cpu/cpu_backend.h"
 #include "tests/testing/tiny_model.h"
 
 namespace pagoda::testing {
@@ -30,7 +31,7 @@ class InProcessGroupTest : public ::testing::Test {
     options.capacity = kCapacity;
     options.runner.model = model_.path();
     options.runner.load_format = "dummy";
-    options.runner.threads = 1;
+    options.runner.device = cpu::CpuDevice({.threads = 1});
     options.poison_free_blocks = true;
     auto group = InProcessGroup::Make(options, [this](core::Event event) {
       ASSERT_TRUE(events_.TryPush(std::move(event)));
@@ -155,6 +156,7 @@ TEST_F(InProcessGroupTest, FreeBlocksHoldNaNAndReachNobody) {
 TEST(InProcessGroupMakeTest, AModelThatIsNotThereIsAnError) {
   InProcessOptions options;
   options.runner.model = "models/nothing";
+  options.runner.device = cpu::CpuDevice({});
   EXPECT_EQ(InProcessGroup::Make(options, [](core::Event) {}).status().code(),
             absl::StatusCode::kNotFound);
 }

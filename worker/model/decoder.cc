@@ -59,49 +59,50 @@ absl::Status Decoder::Configure(const StepLimits& limits) {
         rope_,
         backend_.MakeRopeTable({.inverse_frequencies = frequencies, .max_position = length}));
   }
-  RETURN_IF_ERROR(MakeActivations(limits.max_tokens));
-  return MakeLogits(limits.max_logits_rows);
-}
-
-absl::Status Decoder::MakeLogits(int64_t rows) {
-  const int64_t vocabulary = model_.config.vocab_size;
-  if (is_first()) {
-    ASSIGN_OR_RETURN(logits_, backend_.NewActivation(DType::kF32, rows, vocabulary));
+  for (const Buffer& buffer : Buffers(limits)) {
+    ASSIGN_OR_RETURN(buffers_.*buffer.view,
+                     backend_.NewActivation(buffer.dtype, buffer.rows, buffer.cols));
   }
-  if (group_size() == 1) return absl::OkStatus();
-  // As many as the first rank has; the last may have fewer.
-  const TensorShare share = ShareVocabulary(vocabulary, {.rank = 0, .size = model_.shard.size});
-  ASSIGN_OR_RETURN(own_logits_, backend_.NewActivation(DType::kF32, rows, share.size()));
-  if (!is_first()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(all_logits_,
-                   backend_.NewActivation(DType::kF32, rows * group_size(), share.size()));
   return absl::OkStatus();
 }
 
-absl::Status Decoder::MakeActivations(int64_t rows) {
+std::vector<Decoder::Buffer> Decoder::Buffers(const StepLimits& limits) const {
   const ModelConfig& config = model_.config;
   const int64_t heads = ShardUnits(config.num_heads, model_.shard);
   const int64_t kv_heads = ShardUnits(config.num_kv_heads, model_.shard);
   const int64_t features = ShardUnits(config.intermediate_size, model_.shard);
-  struct Buffer {
-    TensorView Activations::*view;
-    DType dtype;
-    int64_t cols;
+  const int64_t rows = limits.max_tokens;
+  const int64_t logits_rows = limits.max_logits_rows;
+  std::vector<Buffer> buffers = {
+      {&Activations::delta, DType::kF32, rows, config.hidden_size},
+      {&Activations::normed, model_.dtype, rows, config.hidden_size},
+      {&Activations::qkv, DType::kF32, rows, (heads + 2 * kv_heads) * config.head_dim},
+      {&Activations::q, model_.dtype, rows, heads * config.head_dim},
+      {&Activations::attention, model_.dtype, rows, heads * config.head_dim},
+      {&Activations::mlp, model_.dtype, rows, features},
+      {&Activations::residual, DType::kF32, rows, config.hidden_size},
   };
-  const Buffer buffers[] = {
-      {&Activations::delta, DType::kF32, config.hidden_size},
-      {&Activations::normed, model_.dtype, config.hidden_size},
-      {&Activations::qkv, DType::kF32, (heads + 2 * kv_heads) * config.head_dim},
-      {&Activations::q, model_.dtype, heads * config.head_dim},
-      {&Activations::attention, model_.dtype, heads * config.head_dim},
-      {&Activations::mlp, model_.dtype, features},
-      {&Activations::residual, DType::kF32, config.hidden_size},
-  };
-  for (const Buffer& buffer : buffers) {
-    ASSIGN_OR_RETURN(buffers_.*buffer.view,
-                     backend_.NewActivation(buffer.dtype, rows, buffer.cols));
+  if (is_first())
+    buffers.push_back({&Activations::logits, DType::kF32, logits_rows, config.vocab_size});
+  if (group_size() == 1) return buffers;
+  // As many as the first rank has; the last may have fewer.
+  const int64_t part =
+      ShareVocabulary(config.vocab_size, {.rank = 0, .size = model_.shard.size}).size();
+  buffers.push_back({&Activations::own_logits, DType::kF32, logits_rows, part});
+  if (is_first()) {
+    buffers.push_back({&Activations::all_logits, DType::kF32, logits_rows * group_size(), part});
   }
-  return absl::OkStatus();
+  return buffers;
+}
+
+uint64_t Decoder::ActivationBytes(const StepLimits& limits) const {
+  constexpr int64_t kRowPadding = 64;  // elements at most, of any backend
+  uint64_t bytes = 0;
+  for (const Buffer& buffer : Buffers(limits)) {
+    bytes +=
+        static_cast<uint64_t>(buffer.rows * (buffer.cols + kRowPadding)) * DTypeSize(buffer.dtype);
+  }
+  return bytes;
 }
 
 absl::Status Decoder::Forward(LayerOps& ops,
@@ -133,21 +134,14 @@ absl::Status Decoder::ForwardLogits(LayerOps& ops, TensorView x, int64_t rows, C
     ops.Logits(x, lm_head, Logits(rows));
     return absl::OkStatus();
   }
-  TensorView own = own_logits_.Rows(0, rows);
+  TensorView own = buffers_.own_logits.Rows(0, rows);
   const TensorView sent = own;
   own.cols = lm_head.out();
   ops.Logits(x, lm_head, own);
-  const TensorView all = is_first() ? all_logits_.Rows(0, rows * group_size()) : TensorView{};
+  const TensorView all =
+      is_first() ? buffers_.all_logits.Rows(0, rows * group_size()) : TensorView{};
   RETURN_IF_ERROR(comm.Gather(Flat<const std::byte>(sent), Flat<std::byte>(all), 0));
-  if (!is_first()) return absl::OkStatus();
-  for (int rank = 0; rank < group_size(); ++rank) {
-    const TensorShare share =
-        ShareVocabulary(model_.config.vocab_size, {.rank = rank, .size = model_.shard.size});
-    for (int64_t row = 0; row < rows; ++row) {
-      const float* from = all.Row<float>(rank * rows + row);
-      std::copy(from, from + share.size(), logits_.Row<float>(row) + share.begin());
-    }
-  }
+  if (is_first()) ops.JoinParts(all, Logits(rows));
   return absl::OkStatus();
 }
 

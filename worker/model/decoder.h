@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "kernels/backend.h"
@@ -33,6 +34,9 @@ class Decoder {
   // max_model_len is beyond the model's.
   absl::Status Configure(const StepLimits& limits);
 
+  // Of Configure's buffers within `limits`, on the backend, at most.
+  uint64_t ActivationBytes(const StepLimits& limits) const;
+
   // The body of Backend::Run for one step over `pool`: `rows` tokens, `logits_rows` rows of logits.
   // Errors are those of the communicator. REQUIRES: within the limits of Configure.
   absl::Status Forward(LayerOps& ops,
@@ -42,10 +46,10 @@ class Decoder {
                        Communicator& comm);
 
   // f32 [logits_rows, vocabulary], written by Forward; on rank 0.
-  TensorView Logits(int64_t logits_rows) const { return logits_.Rows(0, logits_rows); }
+  TensorView Logits(int64_t logits_rows) const { return buffers_.logits.Rows(0, logits_rows); }
 
  private:
-  // The buffers of one step; all [rows, …], so a step uses their first rows.
+  // The buffers of a step; it uses their first rows.
   struct Activations {
     TensorView residual;   // f32 [rows, hidden]
     TensorView delta;      // f32 [rows, hidden]: what a block adds to the residual
@@ -54,12 +58,23 @@ class Decoder {
     TensorView q;          // [rows, heads * head_dim]
     TensorView attention;  // [rows, heads * head_dim]
     TensorView mlp;        // [rows, intermediate]
+    // Of the step's logits rows, at most max_logits_rows.
+    TensorView logits;  // f32 [logits rows, vocabulary]; rank 0
+    // With several ranks: f32 [logits rows, tokens of a rank], and on rank 0 every rank's.
+    TensorView own_logits;
+    TensorView all_logits;
 
+    // But for those of logits rows.
     Activations Rows(int64_t rows) const;
   };
+  struct Buffer {
+    TensorView Activations::*view;
+    DType dtype;
+    int64_t rows;
+    int64_t cols;
+  };
 
-  absl::Status MakeActivations(int64_t rows);
-  absl::Status MakeLogits(int64_t rows);
+  std::vector<Buffer> Buffers(const StepLimits& limits) const;
   absl::Status ForwardLayer(LayerOps& ops,
                             int layer,
                             const Activations& a,
@@ -84,10 +99,6 @@ class Decoder {
   LoadedModel model_;
   std::unique_ptr<RopeTable> rope_;
   Activations buffers_;  // of max_tokens rows
-  TensorView logits_;    // f32 [max_logits_rows, vocabulary]; rank 0
-  // With several ranks: f32 [max_logits_rows, tokens of a rank], and on rank 0 every rank's.
-  TensorView own_logits_;
-  TensorView all_logits_;
 };
 
 }  // namespace pagoda

@@ -59,6 +59,8 @@ Lane& Lanes::Occupy(uint32_t index) {
   lane.history.reserve(limits_.max_model_len);
   lane.blocks.reserve(max_blocks_);
   lane.bound = true;
+  ++lane.binding;
+  lane.blocks_sent = 0;
   lane.follows = Lane::kNobody;
   return lane;
 }
@@ -151,6 +153,7 @@ absl::Status Lanes::Set(uint32_t lane, uint32_t index, uint32_t block) {
     return Invalid("lane ", lane, ": entry ", index, " of a table of ", blocks.size());
   }
   blocks[index] = static_cast<int32_t>(block);
+  lanes_[lane].blocks_sent = std::min(lanes_[lane].blocks_sent, static_cast<int32_t>(index));
   return absl::OkStatus();
 }
 
@@ -162,6 +165,7 @@ absl::Status Lanes::Truncate(uint32_t lane, uint32_t tokens) {
   cut.history.resize(kept);
   cut.length = std::min(cut.length, static_cast<int32_t>(kept));
   cut.blocks.resize(std::min(cut.blocks.size(), (kept + block_size - 1) / block_size));
+  cut.blocks_sent = std::min(cut.blocks_sent, static_cast<int32_t>(cut.blocks.size()));
   return absl::OkStatus();
 }
 
@@ -183,11 +187,20 @@ void Lanes::Advance(int32_t lane, int32_t tokens) {
   CHECK_LE(moved.length, moved.history.size());
 }
 
-void Lanes::Draw(int32_t lane, int32_t token) {
+PendingToken Lanes::Draw(int32_t lane) {
   Lane& drawing = lanes_[lane];
   CHECK(drawing.bound);
   CHECK_LT(drawing.history.size(), limits_.max_model_len);
-  drawing.history.push_back(token);
+  drawing.history.push_back(Lane::kUnknown);
+  return {.lane = lane,
+          .binding = drawing.binding,
+          .index = static_cast<int32_t>(drawing.history.size()) - 1};
+}
+
+void Lanes::Learn(const PendingToken& pending, int32_t token) {
+  Lane& lane = lanes_[pending.lane];
+  if (!lane.bound || lane.binding != pending.binding) return;
+  if (static_cast<size_t>(pending.index) < lane.history.size()) lane.history[pending.index] = token;
 }
 
 void Lanes::EndPlan() {

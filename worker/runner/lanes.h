@@ -36,14 +36,25 @@ struct LaneSampling {
 
 struct Lane {
   static constexpr int32_t kNobody = -1;
+  static constexpr int32_t kUnknown = -1;
 
   bool bound = false;
+  uint32_t binding = 0;          // counts what occupied the lane
   int32_t length = 0;            // tokens whose KV is in the blocks
-  std::vector<int32_t> history;  // token ids: prompt, then drawn
+  std::vector<int32_t> history;  // token ids: prompt, then drawn; kUnknown: on its way
   std::vector<int32_t> blocks;   // the table
+  // Leading entries of the table that the device has.
+  int32_t blocks_sent = 0;
   LaneSampling sampling;
   // Until the end of the plan that forked it: the lane whose row and logits it shares.
   int32_t follows = kNobody;
+};
+
+// Where a token is missing that is being drawn.
+struct PendingToken {
+  int32_t lane = 0;
+  uint32_t binding = 0;
+  int32_t index = 0;  // of the history
 };
 
 class Lanes {
@@ -82,8 +93,12 @@ class Lanes {
   // --------------------------------------------------------------------------------------- The KV
   // of `tokens` more tokens is in the blocks. REQUIRES: bound, tokens that exist.
   void Advance(int32_t lane, int32_t tokens);
-  // A drawn token joins the history. REQUIRES: bound, room for it.
-  void Draw(int32_t lane, int32_t token);
+  // The device has the whole table. REQUIRES: bound.
+  void SentTable(int32_t lane) { lanes_[lane].blocks_sent = BlockCount(lane); }
+  // A token that is being drawn joins the history. REQUIRES: bound, room for it.
+  PendingToken Draw(int32_t lane);
+  // It has come; nothing happens where the lane has lost its place for it.
+  void Learn(const PendingToken& pending, int32_t token);
   // The plan is over: nobody follows anybody.
   void EndPlan();
 
@@ -93,6 +108,9 @@ class Lanes {
  private:
   absl::Status CheckFree(uint32_t lane) const;
   Lane& Occupy(uint32_t lane);
+  int32_t BlockCount(int32_t lane) const {
+    return static_cast<int32_t>(lanes_[lane].blocks.size());
+  }
 
   const LaneLimits limits_;
   const int32_t max_blocks_;  // of a table

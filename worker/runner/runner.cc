@@ -1,6 +1,7 @@
 #include "worker/runner/runner.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <utility>
 
@@ -9,7 +10,6 @@
 #include "common/check.h"
 #include "common/clock.h"
 #include "common/status.h"
-#include "kernels/cpu/cpu_backend.h"
 #include "worker/runner/plan_ops.h"
 #include "worker/runner/step_builder.h"
 
@@ -63,6 +63,15 @@ void AddLogprobs(const SampledToken& token,
 
 }  // namespace
 
+// A plan that was submitted and is not collected.
+struct Runner::Pending {
+  PreparedStep* step = nullptr;  // null: the plan had no rows, or its tokens are here
+  std::vector<SampleRow> rows;
+  std::vector<PendingToken> tokens;  // by row
+  v1::StepResult result;
+  std::chrono::steady_clock::time_point submitted;
+};
+
 // Everything that ends with the epoch.
 struct Runner::Epoch {
   Epoch(uint64_t id,
@@ -84,22 +93,26 @@ struct Runner::Epoch {
   Lanes lanes;
   PlanOps ops;
   StepBuilder builder;
+  std::array<Pending, kMaxPending> pending;  // plan i's place is i % kMaxPending
+  uint64_t next_collected = 1;
+
+  Pending& PlaceOf(uint64_t step) { return pending[step % kMaxPending]; }
 };
 
 absl::StatusOr<std::unique_ptr<Runner>> Runner::Load(const RunnerOptions& options,
                                                      LoadProgress progress) {
   ASSIGN_OR_RETURN(const CommBackend comm_backend, ParseCommBackend(options.comm_backend));
-  const cpu::CpuBackendOptions device = {.threads = options.threads, .isa = options.cpu_isa};
-  ASSIGN_OR_RETURN(std::string description, cpu::DescribeCpu(device));
-  ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, cpu::MakeCpuBackend(device));
+  CHECK(options.device != nullptr);
+  ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, options.device(options.shard.rank));
+  backend->OnStepDone(options.step_done);
   ASSIGN_OR_RETURN(LoadedModel model,
                    LoadModel({.directory = options.model,
                               .dtype = options.dtype,
                               .load_format = options.load_format,
                               .shard = options.shard,
-                              .backend_kind = "cpu",
+                              .backend_kind = backend->info().kind,
                               .numeric_contract = kNumericContract,
-                              .memory_limit_bytes = options.memory_limit_bytes},
+                              .memory_limit_bytes = backend->memory().available},
                              *backend,
                              progress));
   const CommOptions comm = {.rank = options.shard.rank,
@@ -108,19 +121,19 @@ absl::StatusOr<std::unique_ptr<Runner>> Runner::Load(const RunnerOptions& option
                             .interface = options.comm_interface};
   return absl::WrapUnique(new Runner(  // its constructor is private
       std::move(backend),
-      std::move(description),
       std::move(model),
-      comm));
+      comm,
+      options.step_done));
 }
 
 Runner::Runner(std::unique_ptr<Backend> backend,
-               std::string device,
                LoadedModel model,
-               const CommOptions& comm)
+               const CommOptions& comm,
+               std::function<void()> step_done)
     : backend_(std::move(backend)),
-      device_(std::move(device)),
       decoder_(*backend_, std::move(model)),
-      comm_options_(comm) {}
+      comm_options_(comm),
+      step_done_(std::move(step_done)) {}
 
 Runner::~Runner() = default;
 
@@ -129,23 +142,41 @@ uint64_t Runner::kv_bytes_per_token() const {
   return decoder_.MakeKvLayout(kBlockSize).BlockBytes() / kBlockSize;
 }
 
-absl::StatusOr<std::string> Runner::Configure(const v1::ConfigureRequest& config) {
-  EndEpoch();
-  RETURN_IF_ERROR(CheckConfig(config));
+StepLimits Runner::LimitsOf(const v1::ConfigureRequest& config) const {
   const LaneLimits lanes = LaneLimitsOf(config, model().config);
   const int32_t max_step_tokens = static_cast<int32_t>(config.max_step_tokens());
   const ModelConfig& sizes = model().config;
   const ShardSpec& shard = model().shard;
-  const StepLimits limits = {
-      .max_tokens = max_step_tokens,
-      .max_lanes = lanes.max_lanes,
-      .max_logits_rows = std::min(lanes.max_lanes, max_step_tokens),
-      .max_sample_rows = lanes.max_lanes,
-      .max_model_len = lanes.max_model_len,
-      .vocab_size = lanes.vocab_size,
-      .num_q_heads = static_cast<int32_t>(ShardUnits(sizes.num_heads, shard)),
-      .num_kv_heads = static_cast<int32_t>(ShardUnits(sizes.num_kv_heads, shard)),
-      .head_dim = static_cast<int32_t>(sizes.head_dim)};
+  return {.max_tokens = max_step_tokens,
+          .max_lanes = lanes.max_lanes,
+          .max_logits_rows = std::min(lanes.max_lanes, max_step_tokens),
+          .max_sample_rows = lanes.max_lanes,
+          .max_model_len = lanes.max_model_len,
+          .block_size = lanes.block_size,
+          .vocab_size = lanes.vocab_size,
+          .num_q_heads = static_cast<int32_t>(ShardUnits(sizes.num_heads, shard)),
+          .num_kv_heads = static_cast<int32_t>(ShardUnits(sizes.num_kv_heads, shard)),
+          .head_dim = static_cast<int32_t>(sizes.head_dim)};
+}
+
+absl::StatusOr<uint64_t> Runner::PoolMemory(const v1::ProfileRequest& coming) const {
+  v1::ConfigureRequest config;
+  config.set_epoch(1);  // any
+  config.set_num_blocks(1);
+  config.set_block_size(coming.block_size());
+  config.set_max_lanes(coming.max_lanes());
+  config.set_max_step_tokens(coming.max_step_tokens());
+  config.set_max_model_len(coming.max_model_len());
+  RETURN_IF_ERROR(CheckConfig(config));
+  const StepLimits limits = LimitsOf(config);
+  return backend_->PoolMemory(limits, decoder_.ActivationBytes(limits));
+}
+
+absl::StatusOr<std::string> Runner::Configure(const v1::ConfigureRequest& config) {
+  EndEpoch();
+  RETURN_IF_ERROR(CheckConfig(config));
+  const LaneLimits lanes = LaneLimitsOf(config, model().config);
+  const StepLimits limits = LimitsOf(config);
   RETURN_IF_ERROR(backend_->Configure(limits));
   RETURN_IF_ERROR(decoder_.Configure(limits));
   ASSIGN_OR_RETURN(
@@ -153,7 +184,7 @@ absl::StatusOr<std::string> Runner::Configure(const v1::ConfigureRequest& config
       backend_->MakeKvPool(decoder_.MakeKvLayout(lanes.block_size), lanes.num_blocks + 1));
   epoch_ = std::make_unique<Epoch>(config.epoch(),
                                    lanes,
-                                   max_step_tokens,
+                                   limits.max_tokens,
                                    decoder_.window(),
                                    *backend_,
                                    std::move(pool));
@@ -183,7 +214,13 @@ absl::Status Runner::Connect(absl::Span<const std::string> endpoints) {
 }
 
 void Runner::EndEpoch() {
+  if (epoch_ == nullptr) return;
+  // With the communicator gone no step waits for other ranks; what is queued is off the device
+  // before its memory goes.
   SetCommunicator(nullptr);
+  for (Pending& pending : epoch_->pending) {
+    if (pending.step != nullptr) static_cast<void>(backend_->Collect(*pending.step));
+  }
   epoch_.reset();
 }
 
@@ -203,20 +240,42 @@ const Lanes& Runner::lanes() const { return epoch_->lanes; }
 
 KvPool& Runner::pool() { return *epoch_->pool; }
 
+int Runner::pending() const {
+  return epoch_ == nullptr ? 0 : static_cast<int>(epoch_->next_step - epoch_->next_collected);
+}
+
 absl::Status Runner::Step(const v1::Plan& plan, v1::StepResult* result) {
+  RETURN_IF_ERROR(Submit(plan));
+  return Collect(result);
+}
+
+absl::Status Runner::Fail(uint64_t step, const absl::Status& error) {
+  EndEpoch();
+  return absl::Status(error.code(), absl::StrCat("step ", step, ": ", error.message()));
+}
+
+absl::Status Runner::Submit(const v1::Plan& plan) {
   if (epoch_ == nullptr || comm_ == nullptr) {
     return absl::FailedPreconditionError("no epoch is open");
   }
-  const auto start = std::chrono::steady_clock::now();
-  result->Clear();
-  absl::Status status = DoPlan(plan, result);
-  if (!status.ok()) {
-    EndEpoch();
-    return absl::Status(status.code(), absl::StrCat("step ", plan.step(), ": ", status.message()));
-  }
-  const auto busy = std::chrono::steady_clock::now() - start;
+  CHECK_LT(pending(), kMaxPending);
+  const absl::Status status = DoPlan(plan);
+  return status.ok() ? status : Fail(plan.step(), status);
+}
+
+absl::Status Runner::Collect(v1::StepResult* result) {
+  CHECK_GT(pending(), 0);
+  const uint64_t step = epoch_->next_collected;
+  Pending& oldest = epoch_->PlaceOf(step);
+  const absl::Status status = Settle(&oldest);
+  if (!status.ok()) return Fail(step, status);
+  result->Swap(&oldest.result);
+  const auto now = std::chrono::steady_clock::now();
+  const auto busy = now - std::max(oldest.submitted, last_collected_);
   result->set_busy_ns(std::chrono::nanoseconds(busy).count());
-  return status;
+  last_collected_ = now;
+  ++epoch_->next_collected;
+  return absl::OkStatus();
 }
 
 absl::Status Runner::CheckHead(const v1::Plan& plan) const {
@@ -236,78 +295,82 @@ absl::Status Runner::CheckHead(const v1::Plan& plan) const {
   return CheckNoUnknownFields(plan);
 }
 
-absl::Status Runner::DoPlan(const v1::Plan& plan, v1::StepResult* result) {
+absl::Status Runner::DoPlan(const v1::Plan& plan) {
   RETURN_IF_ERROR(CheckHead(plan));
+  // These look at tokens that are being drawn.
+  const bool looks = std::any_of(plan.ops().begin(), plan.ops().end(), [](const v1::Op& op) {
+    return op.has_fork() || op.has_truncate();
+  });
+  if (looks && pending() > 0) RETURN_IF_ERROR(Settle(&epoch_->PlaceOf(plan.step() - 1)));
+  Pending& pending = epoch_->PlaceOf(plan.step());
+  pending.submitted = std::chrono::steady_clock::now();
+  pending.result.Clear();
+  pending.result.set_epoch(plan.epoch());
+  pending.result.set_step(plan.step());
   RETURN_IF_ERROR(epoch_->ops.Apply(plan));
-  result->set_epoch(plan.epoch());
-  result->set_step(plan.step());
-  if (plan.digest()) result->set_table_digest(epoch_->lanes.Digest());
+  if (plan.digest()) pending.result.set_table_digest(epoch_->lanes.Digest());
   RETURN_IF_ERROR(epoch_->builder.Build(plan.rows()));
   if (!epoch_->builder.input().sequences.empty()) {
     // Without a limit of its own a plan is bound by the coordinator's patience alone.
     comm_->SetDeadline(plan.timeout_ms() == 0
                            ? absl::InfiniteFuture()
                            : RealClock()->Now() + absl::Milliseconds(plan.timeout_ms()));
-    const StepOutput* output = nullptr;
-    RETURN_IF_ERROR(RunRows(&output));
-    AdvanceLanes();
-    if (is_first()) Answer(*output, result);
+    RETURN_IF_ERROR(RunRows(&pending));
+    AdvanceLanes(&pending);
+  } else {
+    step_done_();
   }
   epoch_->lanes.EndPlan();
   ++epoch_->next_step;
   return absl::OkStatus();
 }
 
-absl::Status Runner::RunRows(const StepOutput** output) {
-  const StepBuilder& builder = epoch_->builder;
-  KvPool& pool = *epoch_->pool;
-  ASSIGN_OR_RETURN(PreparedStep * step, backend_->Prepare(builder.input(), pool));
-  const absl::Status status = backend_->Run(*step, [&](LayerOps& ops) {
-    return decoder_.Forward(ops, step->num_rows(), step->num_logits_rows(), pool, *comm_);
-  });
-  const bool draws = status.ok() && !builder.sample_rows().empty();
-  if (draws && is_first()) {
-    backend_->Sample(*step, decoder_.Logits(step->num_logits_rows()), builder.sample_rows());
-  }
-  // Also after an error: the step is to be off the device.
-  const absl::StatusOr<const StepOutput*> collected = backend_->Collect(*step);
-  RETURN_IF_ERROR(status);
-  RETURN_IF_ERROR(collected.status());
-  *output = *collected;
-  drawn_.assign(builder.sample_rows().size(), 0);
-  return draws ? ShareTokens(**output) : absl::OkStatus();
+absl::Status Runner::RunRows(Pending* pending) {
+  ASSIGN_OR_RETURN(PreparedStep * step, backend_->Prepare(epoch_->builder.input(), *epoch_->pool));
+  pending->step = step;  // to be off the device also after an error
+  return QueueRows(*step);
 }
 
-absl::Status Runner::ShareTokens(const StepOutput& output) {
+absl::Status Runner::QueueRows(PreparedStep& step) {
+  RETURN_IF_ERROR(backend_->Run(step, [&](LayerOps& ops) {
+    return decoder_.Forward(ops, step.num_rows(), step.num_logits_rows(), *epoch_->pool, *comm_);
+  }));
   const absl::Span<const SampleRow> rows = epoch_->builder.sample_rows();
-  if (is_first()) {
-    for (size_t i = 0; i < rows.size(); ++i) drawn_[i] = std::max(output.tokens[i].token, 0);
+  const TensorView logits =
+      is_first() && !rows.empty() ? decoder_.Logits(step.num_logits_rows()) : TensorView{};
+  return backend_->Sample(step, logits, rows, *comm_);
+}
+
+void Runner::AdvanceLanes(Pending* pending) {
+  const StepBuilder& builder = epoch_->builder;
+  Lanes& lanes = epoch_->lanes;
+  for (const SequenceInput& sequence : builder.input().sequences) lanes.SentTable(sequence.lane);
+  for (int32_t lane : lanes.bound()) lanes.Advance(lane, builder.tokens(lane));
+  pending->rows.assign(builder.sample_rows().begin(), builder.sample_rows().end());
+  pending->tokens.clear();
+  for (const SampleRow& row : pending->rows) pending->tokens.push_back(lanes.Draw(row.lane));
+}
+
+absl::Status Runner::Settle(Pending* pending) {
+  if (pending->step == nullptr) return absl::OkStatus();
+  PreparedStep& step = *std::exchange(pending->step, nullptr);
+  ASSIGN_OR_RETURN(const StepOutput* const output, backend_->Collect(step));
+  for (size_t i = 0; i < pending->tokens.size(); ++i) {
+    epoch_->lanes.Learn(pending->tokens[i], std::max(output->tokens[i].token, 0));
   }
-  if (comm_->size() == 1) return absl::OkStatus();
-  RETURN_IF_ERROR(comm_->Broadcast(
-      {reinterpret_cast<std::byte*>(drawn_.data()), drawn_.size() * sizeof(int32_t)},
-      0));
-  if (is_first()) return absl::OkStatus();
-  for (size_t i = 0; i < rows.size(); ++i) backend_->SetLaneToken(rows[i].lane, drawn_[i]);
+  if (is_first()) Answer(*output, pending);
   return absl::OkStatus();
 }
 
-void Runner::AdvanceLanes() {
-  const StepBuilder& builder = epoch_->builder;
-  Lanes& lanes = epoch_->lanes;
-  for (int32_t lane : lanes.bound()) lanes.Advance(lane, builder.tokens(lane));
-  const absl::Span<const SampleRow> rows = builder.sample_rows();
-  for (size_t i = 0; i < rows.size(); ++i) lanes.Draw(rows[i].lane, drawn_[i]);
-}
-
-void Runner::Answer(const StepOutput& output, v1::StepResult* result) const {
-  const absl::Span<const SampleRow> rows = epoch_->builder.sample_rows();
+void Runner::Answer(const StepOutput& output, Pending* pending) const {
+  const std::vector<SampleRow>& rows = pending->rows;
+  v1::StepResult* const result = &pending->result;
   const bool logprobs = std::any_of(rows.begin(), rows.end(), [](const SampleRow& row) {
     return row.params.logprobs >= 0;
   });
   for (size_t i = 0; i < rows.size(); ++i) {
     const SampledToken& sampled = output.tokens[i];
-    result->add_tokens(static_cast<uint32_t>(drawn_[i]));
+    result->add_tokens(static_cast<uint32_t>(std::max(sampled.token, 0)));
     if (logprobs) AddLogprobs(sampled, rows[i].params.logprobs, output, result);
     if (sampled.token >= 0) continue;
     v1::RowError* error = result->add_errors();

@@ -8,7 +8,9 @@
 // at a time, but for Abort.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,12 +33,13 @@ struct RunnerOptions {
   std::string model;  // directory
   std::string dtype = "auto";
   std::string load_format = "auto";
-  std::string cpu_isa = "auto";
-  int threads = 0;                  // 0: every CPU that the process may use
-  uint64_t memory_limit_bytes = 0;  // weights beyond it are refused; 0: no limit
+  BackendFactory device;
   ShardSpec shard;
   std::string comm_backend = "auto";
   std::string comm_interface = "lo";
+  // Called once for each plan that was submitted, when its Collect would not wait; on any thread,
+  // which it must not hold up.
+  std::function<void()> step_done = [] {};
 };
 
 class Runner {
@@ -47,8 +50,10 @@ class Runner {
   ~Runner();
 
   const LoadedModel& model() const { return decoder_.model(); }
-  const std::string& device() const { return device_; }  // "cpu avx512, 2 threads"
+  const Backend& device() const { return *backend_; }
   uint64_t kv_bytes_per_token() const;
+  // Bytes that the KV pool of the coming epoch may take. INVALID_ARGUMENT as Configure.
+  absl::StatusOr<uint64_t> PoolMemory(const v1::ProfileRequest& coming) const;
 
   // Opens `config.epoch`; what an earlier epoch held is gone before the new pool is made. Answers
   // where the other ranks meet this one. INVALID_ARGUMENT for what the model or device cannot do,
@@ -69,10 +74,18 @@ class Runner {
   // 0: none is open.
   uint64_t epoch() const;
 
-  // Does what `plan` says and fills `result`, all but plan_hash; only rank 0 answers tokens. An
-  // error ends the epoch: the plan was not for this state (FAILED_PRECONDITION), is no valid plan
-  // (INVALID_ARGUMENT), asks for what is not built (UNIMPLEMENTED), a rank was lost, or the device
-  // failed.
+  // Queues what `plan` says. An error ends the epoch: the plan was not for this state
+  // (FAILED_PRECONDITION), is no valid plan (INVALID_ARGUMENT), asks for what is not built
+  // (UNIMPLEMENTED), a rank was lost, or the device failed. REQUIRES: pending() < kMaxPending.
+  absl::Status Submit(const v1::Plan& plan);
+  // Waits for the oldest plan that was submitted and fills its `result`, all but plan_hash; only
+  // rank 0 answers tokens. Errors as of Submit. REQUIRES: pending() > 0.
+  absl::Status Collect(v1::StepResult* result);
+  // Plans submitted and not collected; 0 without an epoch.
+  int pending() const;
+  static constexpr int kMaxPending = 2;
+
+  // Submit and Collect. REQUIRES: pending() == 0.
   absl::Status Step(const v1::Plan& plan, v1::StepResult* result);
 
   // What a test looks at between steps. REQUIRES: an epoch is open.
@@ -80,30 +93,35 @@ class Runner {
   KvPool& pool();
 
  private:
+  struct Pending;
   struct Epoch;
 
   Runner(std::unique_ptr<Backend> backend,
-         std::string device,
          LoadedModel model,
-         const CommOptions& comm);
+         const CommOptions& comm,
+         std::function<void()> step_done);
 
-  absl::Status DoPlan(const v1::Plan& plan, v1::StepResult* result);
+  StepLimits LimitsOf(const v1::ConfigureRequest& config) const;
+  absl::Status DoPlan(const v1::Plan& plan);
   absl::Status CheckHead(const v1::Plan& plan) const;
-  // Computes the step and fills drawn_. `output` says something on rank 0 only.
-  absl::Status RunRows(const StepOutput** output);
-  // Rank 0's tokens, on all ranks.
-  absl::Status ShareTokens(const StepOutput& output);
-  void AdvanceLanes();
-  void Answer(const StepOutput& output, v1::StepResult* result) const;
+  // Queues the step that the builder has built.
+  absl::Status RunRows(Pending* pending);
+  absl::Status QueueRows(PreparedStep& step);
+  void AdvanceLanes(Pending* pending);
+  // Waits for the tokens of a plan and makes its answer; done once.
+  absl::Status Settle(Pending* pending);
+  void Answer(const StepOutput& output, Pending* pending) const;
+  // Ends the epoch for `error`, which came of `step`.
+  absl::Status Fail(uint64_t step, const absl::Status& error);
   bool is_first() const { return comm_options_.rank == 0; }
   void SetCommunicator(std::unique_ptr<Communicator> comm) ABSL_LOCKS_EXCLUDED(comm_mutex_);
 
   const std::unique_ptr<Backend> backend_;  // outlives the weights and the pool
-  const std::string device_;
   Decoder decoder_;
   const CommOptions comm_options_;  // all but the epoch
+  const std::function<void()> step_done_;
   std::unique_ptr<Epoch> epoch_;
-  std::vector<int32_t> drawn_;  // by sample row of the step at hand; 0 where none could be drawn
+  std::chrono::steady_clock::time_point last_collected_;
 
   Mutex comm_mutex_;  // for Abort: the owner alone replaces the communicator
   std::unique_ptr<Communicator> comm_;

@@ -108,6 +108,7 @@ absl::Status StepBuilder::AddRow(int32_t index) {
   sequence.start = lane.length;
   sequence.num_tokens = row.tokens;
   sequence.block_table = lane.blocks;
+  sequence.table_kept = lane.blocks_sent;
   sequence.window = window_;
   // The lane's last token is on the device; anything else is told.
   if (!draws || row.tokens != 1) {

@@ -8,8 +8,6 @@
 #include "absl/strings/str_format.h"
 #include "common/limits.h"
 #include "common/status.h"
-#include "kernels/cpu/cpu_backend.h"
-#include "kernels/cpu/isa.h"
 #include "worker/model/arch.h"
 #include "worker/model/loader.h"
 #include "worker/model/memory_report.h"
@@ -20,8 +18,9 @@ namespace pagoda {
 namespace {
 
 // What `serve` takes without flags.
-constexpr uint64_t kBlockSize = 16;
-constexpr uint64_t kMaxSequences = 256;
+constexpr int32_t kBlockSize = 16;
+constexpr int32_t kMaxSequences = 256;
+constexpr int32_t kMaxStepTokens = 2048;
 
 std::string Bytes(uint64_t bytes) {
   constexpr double kMiB = 1 << 20;
@@ -34,22 +33,13 @@ void Line(absl::string_view name, absl::string_view value, std::string* text) {
   absl::StrAppend(text, absl::StrFormat("%-14s %s\n", name, value));
 }
 
-absl::Status DescribeMachine(const ProbeOptions& options, std::string* text) {
-  ASSIGN_OR_RETURN(const cpu::Isa chosen, cpu::ChooseIsa(options.cpu_isa));
-  std::string isas;
-  for (cpu::Isa isa : cpu::SupportedIsas()) {
-    absl::StrAppend(&isas, isas.empty() ? "" : " ", cpu::IsaName(isa));
-  }
-  Line("isa", absl::StrCat(isas, "; in use: ", cpu::IsaName(chosen)), text);
-  ASSIGN_OR_RETURN(const std::string device,
-                   cpu::DescribeCpu({.threads = options.threads, .isa = options.cpu_isa}));
-  Line("device", absl::StrCat(device, "; limit: ", CpuLimit(), " CPUs"), text);
+void DescribeDevice(const Backend& device, std::string* text) {
+  for (const auto& [name, value] : device.info().facts) Line(name, value, text);
+  Line("device", absl::StrCat(device.info().description, "; limit: ", CpuLimit(), " CPUs"), text);
+  const DeviceMemory memory = device.memory();
   Line("memory",
-       absl::StrCat(Bytes(options.memory_available_bytes),
-                    " available of ",
-                    Bytes(options.memory_limit_bytes)),
+       absl::StrCat(Bytes(memory.available), " available of ", Bytes(memory.total)),
        text);
-  return absl::OkStatus();
 }
 
 uint64_t Parameters(const ArchSpec& arch, const ModelConfig& config) {
@@ -99,20 +89,31 @@ void DescribeModel(const ArchSpec& arch,
   }
 }
 
-// Whether weights and pool fit, by the rule that sizes the pool without flags: half of what the
-// weights leave, no more than all sequences at full length need.
+// Whether weights and pool fit, as without flags: no more than all sequences at full length need.
 bool DescribeFit(const MemoryReport& report,
                  const ModelConfig& config,
-                 uint64_t available,
+                 const Backend& device,
                  std::string* text) {
+  const uint64_t available = device.memory().available;
   if (report.weight_bytes > available) {
     Line("fits", absl::StrCat("no: ", Bytes(report.weight_bytes - available), " too little"), text);
     return false;
   }
+  const StepLimits limits = {.max_tokens = kMaxStepTokens,
+                             .max_lanes = kMaxSequences,
+                             .max_logits_rows = kMaxSequences,
+                             .max_sample_rows = kMaxSequences,
+                             .max_model_len = static_cast<int32_t>(config.max_position_embeddings),
+                             .block_size = kBlockSize,
+                             .vocab_size = static_cast<int32_t>(config.vocab_size),
+                             .num_q_heads = static_cast<int32_t>(config.num_heads),
+                             .num_kv_heads = static_cast<int32_t>(config.num_kv_heads),
+                             .head_dim = static_cast<int32_t>(config.head_dim)};
   const uint64_t block_bytes = report.kv_bytes_per_token * kBlockSize;
   const uint64_t longest = static_cast<uint64_t>(config.max_position_embeddings);
   const uint64_t wanted = kMaxSequences * ((longest + kBlockSize - 1) / kBlockSize);
-  const uint64_t blocks = std::min((available - report.weight_bytes) / 2 / block_bytes, wanted);
+  const uint64_t blocks =
+      std::min(device.PoolMemory(limits, report.weight_bytes) / block_bytes, wanted);
   Line("kv pool",
        absl::StrCat(blocks, " blocks of ", kBlockSize, " tokens, ", Bytes(blocks * block_bytes)),
        text);
@@ -125,7 +126,8 @@ bool DescribeFit(const MemoryReport& report,
 
 absl::StatusOr<ProbeReport> Probe(const ProbeOptions& options) {
   ProbeReport report;
-  RETURN_IF_ERROR(DescribeMachine(options, &report.text));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Backend> device, options.device(0));
+  DescribeDevice(*device, &report.text);
   if (options.model.empty()) {
     report.fits = true;
     return report;
@@ -138,10 +140,8 @@ absl::StatusOr<ProbeReport> Probe(const ProbeOptions& options) {
                    ResolveDtype("auto", config.dtype, source->stored_dtype()));
   DescribeModel(*arch, config, choice.dtype, &report.text);
   if (!choice.note.empty()) Line("note", choice.note, &report.text);
-  report.fits = DescribeFit(EstimateMemory(*arch, config, choice.dtype),
-                            config,
-                            options.memory_available_bytes,
-                            &report.text);
+  report.fits =
+      DescribeFit(EstimateMemory(*arch, config, choice.dtype), config, *device, &report.text);
   return report;
 }
 

@@ -1,19 +1,16 @@
 // What this machine can do for a model, without loading it (`--probe`, for `pagoda doctor`).
 #pragma once
 
-#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "kernels/backend.h"
 
 namespace pagoda {
 
 struct ProbeOptions {
   std::string model;  // directory; empty: the machine alone
-  std::string cpu_isa = "auto";
-  int threads = 0;
-  uint64_t memory_limit_bytes = 0;      // of this process
-  uint64_t memory_available_bytes = 0;  // now
+  BackendFactory device;
 };
 
 struct ProbeReport {

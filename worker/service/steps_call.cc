@@ -13,13 +13,34 @@ bool StepsCall::Read(v1::StepMessage* message) {
   MutexLock lock(&mutex_);
   while (waiting_.empty() && !over_) changed_.Wait(&mutex_);
   if (waiting_.empty()) return false;
+  Take(message);
+  return true;
+}
+
+bool StepsCall::ReadOrWake(v1::StepMessage* message) {
+  MutexLock lock(&mutex_);
+  while ((message == nullptr || waiting_.empty()) && wakes_ == 0) changed_.Wait(&mutex_);
+  if (message != nullptr && !waiting_.empty()) {
+    Take(message);
+    return true;
+  }
+  --wakes_;
+  return false;
+}
+
+void StepsCall::Take(v1::StepMessage* message) {
   *message = std::move(waiting_.front());
   waiting_.pop_front();
   if (!reading_ && !over_) {
     reading_ = true;
     StartRead(&incoming_);
   }
-  return true;
+}
+
+void StepsCall::Wake() {
+  MutexLock lock(&mutex_);
+  ++wakes_;
+  changed_.SignalAll();
 }
 
 void StepsCall::OnReadDone(bool ok) {

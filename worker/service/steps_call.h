@@ -23,6 +23,11 @@ class StepsCall final : public grpc::ServerBidiReactor<v1::StepMessage, v1::Step
 
   // The next message; false when there will be none: the other side is done, or gone.
   bool Read(v1::StepMessage* message) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The next message, before all where `message` is not null and there is one; false: a Wake that
+  // no call has answered yet.
+  bool ReadOrWake(v1::StepMessage* message) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Any thread.
+  void Wake() ABSL_LOCKS_EXCLUDED(mutex_);
   // False when the stream is broken. `result` must live until the return.
   bool Write(const v1::StepResult& result) ABSL_LOCKS_EXCLUDED(mutex_);
   // Once, the last call.
@@ -34,6 +39,7 @@ class StepsCall final : public grpc::ServerBidiReactor<v1::StepMessage, v1::Step
   // Messages that wait here; more wait in the transport.
   static constexpr size_t kMaxWaiting = 8;
 
+  void Take(v1::StepMessage* message) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnReadDone(bool ok) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnWriteDone(bool ok) override ABSL_LOCKS_EXCLUDED(mutex_);
   void OnCancel() override ABSL_LOCKS_EXCLUDED(mutex_);
@@ -50,6 +56,7 @@ class StepsCall final : public grpc::ServerBidiReactor<v1::StepMessage, v1::Step
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool written_ ABSL_GUARDED_BY(mutex_) = false;  // the last write came through
   bool over_ ABSL_GUARDED_BY(mutex_) = false;     // nothing more will be read
+  int wakes_ ABSL_GUARDED_BY(mutex_) = 0;         // that nothing has answered
 };
 
 }  // namespace pagoda

@@ -1,6 +1,7 @@
 #include "worker/service/worker_service.h"
 
 #include <chrono>
+#include <deque>
 #include <memory>
 #include <string>
 #include <utility>
@@ -40,6 +41,13 @@ absl::Status NoModel() { return absl::FailedPreconditionError("no model is loade
 absl::Status Stale(uint64_t epoch, uint64_t highest) {
   return absl::FailedPreconditionError(
       absl::StrCat("epoch ", epoch, ": this worker has seen epoch ", highest));
+}
+
+absl::Status NotAPlan(const v1::StepMessage& message) {
+  return message.has_open() ? absl::FailedPreconditionError("Open comes once")
+         : message.has_sample_input()
+             ? absl::UnimplementedError("sample_input is not built yet")
+             : absl::UnimplementedError("a message that this worker does not know");
 }
 
 absl::Status Stopping() { return absl::UnavailableError("the worker is stopping"); }
@@ -103,17 +111,16 @@ absl::Status WorkerService::StartLoading(const v1::LoadModelRequest& request, bo
   return absl::OkStatus();
 }
 
-RunnerOptions WorkerService::ToRunnerOptions(const v1::LoadModelRequest& request) const {
+RunnerOptions WorkerService::ToRunnerOptions(const v1::LoadModelRequest& request) {
   return {.model = request.model(),
           .dtype = request.dtype(),
           .load_format = request.load_format(),
-          .cpu_isa = options_.cpu_isa,
-          .threads = options_.threads,
-          .memory_limit_bytes = MemoryAvailableBytes(),
+          .device = options_.device,
           .shard = {.rank = static_cast<int32_t>(request.rank()),
                     .size = static_cast<int32_t>(request.size())},
           .comm_backend = options_.comm_backend,
-          .comm_interface = options_.comm_interface};
+          .comm_interface = options_.comm_interface,
+          .step_done = [this] { WakeSteps(); }};
 }
 
 absl::Status WorkerService::Load(const v1::LoadModelRequest& request,
@@ -140,7 +147,7 @@ absl::Status WorkerService::Load(const v1::LoadModelRequest& request,
              {"ranks", request.size()},
              {"weight_bytes", progress.model().weight_bytes()},
              {"bytes_read", runner_->model().bytes_read},
-             {"device", runner_->device()},
+             {"device", runner_->device().info().description},
              {"seconds",
               std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()}});
   if (!runner_->model().note.empty()) log::Warning(runner_->model().note);
@@ -150,7 +157,7 @@ absl::Status WorkerService::Load(const v1::LoadModelRequest& request,
 }
 
 grpc::Status WorkerService::Profile(grpc::ServerContext*,
-                                    const v1::ProfileRequest*,
+                                    const v1::ProfileRequest* request,
                                     v1::ProfileResponse* response) {
   {
     MutexLock lock(&mutex_);
@@ -159,9 +166,12 @@ grpc::Status WorkerService::Profile(grpc::ServerContext*,
     while (stream_ != nullptr && stream_->context()->IsCancelled()) changed_.Wait(&mutex_);
     response->set_last_epoch(highest_epoch_);
   }
-  response->set_memory_available_bytes(MemoryAvailableBytes());
-  response->set_device(runner_->device());
-  response->set_host(HostIdentity());
+  const absl::StatusOr<uint64_t> memory = runner_->PoolMemory(*request);
+  if (!memory.ok()) return ToGrpc(memory.status());
+  const DeviceInfo& device = runner_->device().info();
+  response->set_pool_memory_bytes(*memory);
+  response->set_device(device.description);
+  response->set_host(absl::StrCat(HostIdentity(), device.memory.empty() ? "" : " ", device.memory));
   return grpc::Status::OK;
 }
 
@@ -198,6 +208,7 @@ absl::StatusOr<std::string> WorkerService::DoConfigure(const v1::ConfigureReques
   RETURN_IF_ERROR(CheckVersion(request.protocol_version()));
   RETURN_IF_ERROR(TakeRunner(request.epoch()));
   absl::StatusOr<std::string> endpoint = runner_->Configure(request);
+  CheckDevice();
   bool first = false;
   {
     MutexLock lock(&mutex_);
@@ -284,6 +295,7 @@ absl::Status WorkerService::ServeStream(StepsCall* call) {
   v1::StepResult opened;
   opened.set_epoch(open.epoch());
   if (status.ok() && call->Write(opened)) status = ServePlans(call);
+  CheckDevice();
   EndEpoch();
   if (!status.ok() && !absl::IsUnavailable(status) && !absl::IsCancelled(status)) {
     log::Error("the epoch ends", {{"epoch", open.epoch()}, {"reason", status.ToString()}});
@@ -305,35 +317,60 @@ absl::Status WorkerService::AcceptOpen(const v1::StepMessage& message) {
   return absl::OkStatus();
 }
 
+// A plan is queued as soon as it is here, behind the one before it; answers are given as steps end,
+// a Wake for each.
 absl::Status WorkerService::ServePlans(StepsCall* call) {
   v1::StepMessage message;
-  v1::Plan plan;
-  v1::StepResult result;
   RunningHash hash;
-  while (call->Read(&message)) {
-    if (message.message_case() != v1::StepMessage::kPlan) {
-      return message.has_open() ? absl::FailedPreconditionError("Open comes once")
-             : message.has_sample_input()
-                 ? absl::UnimplementedError("sample_input is not built yet")
-                 : absl::UnimplementedError("a message that this worker does not know");
+  std::deque<uint64_t> hashes;  // of the plans that are not answered, each with all before it
+  bool stopping = false;        // what was begun is answered, nothing else
+  while (true) {
+    const int pending = runner_->pending();
+    if (pending == 0) {
+      RETURN_IF_ERROR(SetStepping(false));
+      if (!call->Read(&message)) return absl::OkStatus();
     }
-    RETURN_IF_ERROR(SetStepping(true));
+    const bool may_submit = pending < Runner::kMaxPending && !stopping;
+    if (pending > 0 && !call->ReadOrWake(may_submit ? &message : nullptr)) {
+      ASSIGN_OR_RETURN(const bool is_read, AnswerPlan(hashes.front(), call));
+      if (!is_read) return absl::OkStatus();
+      hashes.pop_front();
+      continue;
+    }
+    const absl::Status status = SetStepping(true);
+    stopping = !status.ok();
+    if (stopping && pending == 0) return status;
+    if (stopping) continue;
+    if (message.message_case() != v1::StepMessage::kPlan) return NotAPlan(message);
     hash.Add(message.plan());
-    if (!plan.ParseFromString(message.plan())) {
+    hashes.push_back(hash.value());
+    if (!plan_.ParseFromString(message.plan())) {
       return absl::InvalidArgumentError(
           absl::StrCat("a plan of ", message.plan().size(), " bytes cannot be parsed"));
     }
-    RETURN_IF_ERROR(runner_->Step(plan, &result));
-    result.set_plan_hash(hash.value());
-    {
-      MutexLock lock(&mutex_);
-      last_step_ = result.step();
-    }
-    if (!std::exchange(has_stepped_, true)) options_.stepped();
-    if (!call->Write(result)) break;
-    RETURN_IF_ERROR(SetStepping(false));
+    RETURN_IF_ERROR(runner_->Submit(plan_));
   }
-  return absl::OkStatus();
+}
+
+absl::StatusOr<bool> WorkerService::AnswerPlan(uint64_t plan_hash, StepsCall* call) {
+  RETURN_IF_ERROR(runner_->Collect(&result_));
+  result_.set_plan_hash(plan_hash);
+  {
+    MutexLock lock(&mutex_);
+    last_step_ = result_.step();
+  }
+  if (!std::exchange(has_stepped_, true)) options_.stepped();
+  return call->Write(result_);
+}
+
+void WorkerService::WakeSteps() {
+  MutexLock lock(&mutex_);
+  if (stream_ != nullptr) stream_->Wake();
+}
+
+void WorkerService::CheckDevice() {
+  const absl::Status status = runner_->device().status();
+  if (!status.ok()) options_.device_lost(status);
 }
 
 absl::Status WorkerService::SetStepping(bool stepping) {

@@ -27,8 +27,7 @@ namespace pagoda {
 inline constexpr uint32_t kWorkerProtocolVersion = 1;
 
 struct WorkerServiceOptions {
-  std::string cpu_isa = "auto";
-  int threads = 0;  // 0: every CPU that the process may use
+  BackendFactory device;
   std::string comm_backend = "auto";
   std::string comm_interface = "lo";
   // Once each, from gRPC's threads: the first epoch is configured; the first step is computed.
@@ -36,6 +35,8 @@ struct WorkerServiceOptions {
   std::function<void()> stepped = [] {};
   // Each time, from the thread of the steps: a stream of steps is over.
   std::function<void()> stream_over = [] {};
+  // From the thread that noticed: the device is lost to this process, which should end.
+  std::function<void(const absl::Status& why)> device_lost = [](const absl::Status&) {};
 };
 
 class WorkerService final : public v1::Worker::WithCallbackMethod_Steps<v1::Worker::Service> {
@@ -65,7 +66,7 @@ class WorkerService final : public v1::Worker::WithCallbackMethod_Steps<v1::Work
   bool Stop() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
-  RunnerOptions ToRunnerOptions(const v1::LoadModelRequest& request) const;
+  RunnerOptions ToRunnerOptions(const v1::LoadModelRequest& request);
   absl::Status Load(const v1::LoadModelRequest& request,
                     grpc::ServerWriter<v1::LoadModelProgress>* writer);
   // Takes the task of loading; OK and `*loaded` when the model is there already.
@@ -81,6 +82,11 @@ class WorkerService final : public v1::Worker::WithCallbackMethod_Steps<v1::Work
   absl::Status ServeStream(StepsCall* call) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status AcceptOpen(const v1::StepMessage& message) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status ServePlans(StepsCall* call) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The oldest plan's; false: the stream is broken.
+  absl::StatusOr<bool> AnswerPlan(uint64_t plan_hash, StepsCall* call) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The runner's word that a step is done; any thread.
+  void WakeSteps() ABSL_LOCKS_EXCLUDED(mutex_);
+  void CheckDevice();
   absl::Status SetStepping(bool stepping) ABSL_LOCKS_EXCLUDED(mutex_);
   void EndEpoch() ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -104,7 +110,11 @@ class WorkerService final : public v1::Worker::WithCallbackMethod_Steps<v1::Work
   uint64_t last_step_ ABSL_GUARDED_BY(mutex_) = 0;      // of it, answered
   bool was_ready_ ABSL_GUARDED_BY(mutex_) = false;
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;  // RunSteps shall return
-  bool has_stepped_ = false;                     // steps_thread_'s
+  // Of steps_thread_:
+  bool has_stepped_ = false;
+  v1::Plan plan_;
+  v1::StepResult result_;
+
   std::thread steps_thread_;
 };
 

@@ -20,7 +20,7 @@ class GroupModelTest : public ::testing::Test {
     model.set_kv_bytes_per_token(1000);
     v1::ProfileResponse& profile = profiles_.emplace_back();
     profile.set_host(host);
-    profile.set_memory_available_bytes(memory);
+    profile.set_pool_memory_bytes(memory / 2);
   }
   absl::StatusOr<GroupModel> Together() { return PutTogether(models_, profiles_, {}); }
 

@@ -9,9 +9,7 @@ namespace {
 using ::testing::HasSubstr;
 
 PoolLimits Limits() {
-  return {.max_position_embeddings = 1024,
-          .kv_bytes_per_token = 100,
-          .memory_available_bytes = 1 << 30};
+  return {.max_position_embeddings = 1024, .kv_bytes_per_token = 100, .pool_memory_bytes = 1 << 30};
 }
 
 TEST(SizePoolTest, DefaultIsWhatAllSequencesCanNeedTogether) {
@@ -22,9 +20,9 @@ TEST(SizePoolTest, DefaultIsWhatAllSequencesCanNeedTogether) {
   EXPECT_EQ(capacity->max_lanes, 4u);
 }
 
-TEST(SizePoolTest, DefaultTakesAtMostHalfOfTheMemory) {
+TEST(SizePoolTest, DefaultTakesAtMostThePoolsMemory) {
   PoolLimits limits = Limits();
-  limits.memory_available_bytes = 16 * 100 * 21;
+  limits.pool_memory_bytes = 16 * 100 * 10 + 1;
   EXPECT_EQ(SizePool({}, limits)->num_blocks, 10u);
 }
 

@@ -12,6 +12,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/comm/communicator.h"
+#include "kernels/comm/single.h"
 #include "kernels/cpu/isa.h"
 #include "tests/kernels/cpu/tiny_model.h"
 
@@ -65,7 +66,10 @@ class World {
       const float* row = model_.logits().Row<float>(static_cast<int64_t>(i));
       rows.emplace_back(row, row + TinyModel::kVocab);
     }
-    backend_->Sample(**step, model_.logits().Rows(0, (*step)->num_logits_rows()), samples);
+    CHECK_OK(backend_->Sample(**step,
+                              model_.logits().Rows(0, (*step)->num_logits_rows()),
+                              samples,
+                              *comm_));
     auto output = backend_->Collect(**step);
     CHECK_OK(output);
     output_ = **output;
@@ -99,6 +103,7 @@ class World {
   std::unique_ptr<Backend> backend_;
   TinyModel model_;
   std::unique_ptr<KvPool> pool_;
+  const std::unique_ptr<Communicator> comm_ = MakeSingleCommunicator();
   StepOutput output_;
 };
 
@@ -234,7 +239,12 @@ TEST(CpuBackendTest, UnusableLogitsAreToldAndTheLaneGoesOn) {
           .ok());
   world.model().logits().Row<float>(0)[3] = std::numeric_limits<float>::quiet_NaN();
   const SampleRow sample{.logits_row = 0, .lane = 0, .position = 5};
-  world.backend().Sample(**step, world.model().logits().Rows(0, 1), {&sample, 1});
+  ASSERT_TRUE(world.backend()
+                  .Sample(**step,
+                          world.model().logits().Rows(0, 1),
+                          {&sample, 1},
+                          *MakeSingleCommunicator())
+                  .ok());
   const auto output = world.backend().Collect(**step);
   ASSERT_TRUE(output.ok());
   EXPECT_EQ((*output)->tokens[0].token, -1);
@@ -281,9 +291,18 @@ TEST(CpuBackendTest, OptionsAreCheckedAndDescribed) {
   EXPECT_EQ(MakeCpuBackend({.threads = -1}).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(MakeCpuBackend({.threads = 5000}).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(MakeCpuBackend({.isa = "mmx"}).status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(*DescribeCpu({.threads = 2, .isa = "scalar"}), "cpu scalar, 2 threads");
-  EXPECT_EQ(*DescribeCpu({.threads = 1, .isa = "scalar"}), "cpu scalar, 1 thread");
-  EXPECT_TRUE(DescribeCpu({}).ok());
+  const auto backend = *MakeCpuBackend({.threads = 2, .isa = "scalar"});
+  EXPECT_EQ(backend->info().kind, "cpu");
+  EXPECT_EQ(backend->info().description, "cpu scalar, 2 threads");
+  EXPECT_EQ((*MakeCpuBackend({.threads = 1, .isa = "scalar"}))->info().description,
+            "cpu scalar, 1 thread");
+  EXPECT_TRUE(MakeCpuBackend({}).ok());
+  // The machine's memory changes meanwhile.
+  const uint64_t half = backend->memory().available / 2;
+  EXPECT_NEAR(static_cast<double>(backend->PoolMemory({}, 0)),
+              static_cast<double>(half),
+              static_cast<double>(half) / 4);
+  EXPECT_EQ(backend->PoolMemory({}, UINT64_MAX), 0u);
 }
 
 TEST(CpuBackendTest, WhatItCannotDoIsRefusedAtLoad) {

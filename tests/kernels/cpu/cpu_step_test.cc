@@ -25,14 +25,16 @@ class CpuStepTest : public testing::Test {
       : pool_(
             *CpuKvPool::Make({.num_layers = 1, .num_kv_heads = 1, .head_dim = 16, .block_size = 8},
                              10)),
-        step_(kLimits) {}
+        step_(kLimits),
+        tables_(kLimits.max_lanes * TableStride(kLimits)) {}
 
   absl::Status Fill(std::vector<SequenceInput> sequences, std::vector<LogitsRow> logits = {}) {
-    return step_.Fill({.sequences = sequences, .logits_rows = logits}, *pool_);
+    return step_.Fill({.sequences = sequences, .logits_rows = logits}, *pool_, &tables_);
   }
 
   std::unique_ptr<CpuKvPool> pool_;
   CpuStep step_;
+  std::vector<int32_t> tables_;
   const std::vector<int32_t> three_ = {4, 5, 6};
   const std::vector<int32_t> blocks_ = {7, 3, 9};
 };
@@ -68,6 +70,25 @@ TEST_F(CpuStepTest, RowsAreTheTokensInOrderWithTheirPlaces) {
   ASSERT_EQ(step_.num_logits_rows(), 2);
   EXPECT_EQ(step_.logits_rows()[0], 3);
   EXPECT_EQ(step_.logits_rows()[1], 2);
+}
+
+TEST_F(CpuStepTest, OnlyWhatIsNewOfATableIsWritten) {
+  SequenceInput input{.lane = 1, .start = 3, .num_tokens = 1, .block_table = blocks_};
+  ASSERT_TRUE(Fill({input}).ok());
+  const std::vector<int32_t> longer = {-1, 3, 4, 5};  // the first entry is not looked at again
+  input.block_table = longer;
+  input.table_kept = 1;
+  ASSERT_TRUE(Fill({{.lane = 0, .num_tokens = 1, .block_table = blocks_}, input}).ok());
+  const int32_t* const table = step_.sequences()[1].blocks;
+  EXPECT_EQ(std::vector<int32_t>(table, table + 4), (std::vector<int32_t>{7, 3, 4, 5}));
+  EXPECT_EQ(step_.sequences()[0].blocks[0], 7);
+  for (const int kept : {-1, 5}) {
+    input.table_kept = kept;
+    EXPECT_EQ(Fill({input}).code(), absl::StatusCode::kInvalidArgument) << kept;
+  }
+  const std::vector<int32_t> too_long(6, 1);
+  EXPECT_EQ(Fill({{.lane = 0, .num_tokens = 1, .block_table = too_long}}).code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(CpuStepTest, LaneTokensAreFilledInAndAMissingOneIsRefused) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "common/check.h"
+#include "kernels/comm/single.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "tests/kernels/cpu/tiny_model.h"
 #include "tests/kernels/reference.h"
@@ -76,7 +77,10 @@ class World {
     const absl::Status run =
         backend_->Run(**step, [&](LayerOps& ops) { return model_.Forward(ops, **step, *pool_); });
     if (!run.ok()) return run;
-    backend_->Sample(**step, model_.logits().Rows(0, (*step)->num_logits_rows()), samples);
+    CHECK_OK(backend_->Sample(**step,
+                              model_.logits().Rows(0, (*step)->num_logits_rows()),
+                              samples,
+                              *comm_));
     waiting_.push_back({*step, samples});
     if (static_cast<int>(waiting_.size()) == setting_.depth) Collect();
     return absl::OkStatus();
@@ -112,6 +116,7 @@ class World {
   Backend& backend() { return *backend_; }
   KvPool& pool() { return *pool_; }
   TinyModel& model() { return model_; }
+  Communicator& comm() { return *comm_; }
 
  private:
   struct Waiting {
@@ -159,6 +164,7 @@ class World {
   const std::unique_ptr<Backend> backend_;
   TinyModel model_;
   const std::unique_ptr<KvPool> pool_;
+  const std::unique_ptr<Communicator> comm_ = MakeSingleCommunicator();
   std::vector<Waiting> waiting_;
   std::vector<Output> outputs_;
 };
@@ -232,9 +238,12 @@ TEST(CudaBackend, ALaneGoesOnFromAnothersBlocksAndToken) {
           .Run(**step,
                [&](LayerOps& ops) { return world.model().Forward(ops, **step, world.pool()); })
           .ok());
-  world.backend().Sample(**step,
-                         world.model().logits().Rows(0, 1),
-                         {{.logits_row = 0, .lane = 0, .position = position + 1}});
+  ASSERT_TRUE(world.backend()
+                  .Sample(**step,
+                          world.model().logits().Rows(0, 1),
+                          {{.logits_row = 0, .lane = 0, .position = position + 1}},
+                          world.comm())
+                  .ok());
   const auto output = world.backend().Collect(**step);
   ASSERT_TRUE(output.ok());
   World whole(World::OnDevice(), {.dtype = DType::kF32});

@@ -64,9 +64,11 @@ class Sampling {
  private:
   void Run() {
     const Stream stream = MakeStreamOrDie();
-    std::vector<SampleTask> tasks;
-    std::vector<LogitEdit> edits;
-    const int32_t top = PlanSampling(rows_, vocab_, &tasks, &edits);
+    SamplePlan plan;
+    CHECK_EQ(PlanSampling(rows_, vocab_, {.edits = 1 << 20, .top = 1 << 20}, &plan), rows_.size());
+    const std::vector<SampleTask>& tasks = plan.tasks;
+    std::vector<LogitEdit>& edits = plan.edits;
+    const int32_t top = plan.top;
     edits.resize(edits.size() + 1);
     const int64_t stride = vocab_ + 3;
     std::vector<float> apart;

@@ -1,4 +1,5 @@
 // The device, its memory, and copies.
+#include <cstdio>
 #include <cstring>
 
 #include "tests/testing/fake_cuda/api.h"
@@ -59,6 +60,12 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   if (device < 0 || device >= pagoda::fake_cuda::device_count) return cudaErrorInvalidDevice;
   *properties = {.name = "fake device"};
+  return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetPCIBusId(char* id, int size, int device) {
+  if (device < 0 || device >= pagoda::fake_cuda::device_count) return cudaErrorInvalidDevice;
+  std::snprintf(id, static_cast<size_t>(size), "0000:%02x:00.0", device);
   return cudaSuccess;
 }
 

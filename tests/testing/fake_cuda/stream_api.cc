@@ -50,7 +50,9 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
-  if (flags != cudaEventDefault && flags != cudaEventDisableTiming) return cudaErrorInvalidValue;
+  if (flags != cudaEventDefault && (flags & ~cudaEventBlockingSync) != cudaEventDisableTiming) {
+    return cudaErrorInvalidValue;
+  }
   auto made = std::make_unique<CUevent_st>();
   made->state = std::make_shared<EventState>();
   made->state->has_clock = flags == cudaEventDefault;

@@ -96,7 +96,7 @@ class Generation {
     RETURN_IF_ERROR(backend_->Run(*step, [&](LayerOps& ops) {
       return decoder_->Forward(ops, step->num_rows(), kPrompts, *pool_, *comm_);
     }));
-    backend_->Sample(*step, decoder_->Logits(kPrompts), samples);
+    RETURN_IF_ERROR(backend_->Sample(*step, decoder_->Logits(kPrompts), samples, *comm_));
     ASSIGN_OR_RETURN(const StepOutput* const output, backend_->Collect(*step));
     for (int lane = 0; lane < kPrompts; ++lane) {
       const SampledToken& token = output->tokens[lane];

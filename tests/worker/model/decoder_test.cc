@@ -151,7 +151,7 @@ TEST_P(DividedDecoderTest, MergesTheEmbeddingCompletesRowParallelLinearsAndGathe
                           "reduce 256",
                           "gather 320"));  // 2 rows of 40 f32: four eighths of 75, rounded up
   EXPECT_THAT(ops_.lines.back(),
-              ::testing::EndsWith(GetParam() == 0 ? "float32 2x40" : "float32 2x35"));
+              ::testing::EndsWith(GetParam() == 0 ? "join 40 -> float32 2x75" : "float32 2x35"));
   // A bias comes once, after the sum.
   EXPECT_EQ(std::count(ops_.lines.begin(), ops_.lines.end(), "bias"), 4);
 }

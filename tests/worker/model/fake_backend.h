@@ -58,6 +58,11 @@ struct FakeRope : RopeTable {
 
 class FakeBackend : public Backend {
  public:
+  const DeviceInfo& info() const override { return info_; }
+  absl::Status status() const override { return absl::OkStatus(); }
+  DeviceMemory memory() const override { return {}; }
+  uint64_t PoolMemory(const StepLimits&, uint64_t) const override { return 0; }
+
   absl::StatusOr<std::unique_ptr<LinearWeight>> PackLinear(
       const LinearSpec& spec,
       absl::Span<const HostTensor> parts,
@@ -116,13 +121,22 @@ class FakeBackend : public Backend {
   absl::Status Run(PreparedStep&, absl::FunctionRef<absl::Status(LayerOps& ops)>) override {
     return absl::UnimplementedError("fake");
   }
-  void Sample(PreparedStep&, TensorView, absl::Span<const SampleRow>) override {}
+  absl::Status Sample(PreparedStep&,
+                      TensorView,
+                      absl::Span<const SampleRow>,
+                      Communicator&) override {
+    return absl::UnimplementedError("fake");
+  }
+  void OnStepDone(std::function<void()>) override {}
   absl::StatusOr<const StepOutput*> Collect(PreparedStep&) override {
     return absl::UnimplementedError("fake");
   }
 
   std::vector<FakeRope*> rope_tables;      // in the order they were made
   std::deque<std::vector<float>> buffers;  // NewActivation's memory
+
+ private:
+  const DeviceInfo info_ = {.kind = "fake", .description = "a fake device"};
 };
 
 // Writes one line per operation: its name, the shapes of its views, the first value of its weight.
@@ -166,6 +180,15 @@ class RecordingOps : public LayerOps {
   void Logits(TensorView x, const LinearWeight& weight, TensorView out) override {
     CHECK_EQ(x.cols, weight.in());
     Add("logits", First<FakeLinear>(weight), out);
+  }
+
+  void JoinParts(TensorView parts, TensorView out) override {
+    for (int64_t row = 0; row < out.rows; ++row) {
+      for (int64_t c = 0; c < out.cols; ++c) {
+        out.Row<float>(row)[c] = parts.Row<float>(c / parts.cols * out.rows + row)[c % parts.cols];
+      }
+    }
+    Add("join", static_cast<float>(parts.cols), out);
   }
 
   std::vector<std::string> lines;

@@ -68,7 +68,7 @@ class PromptRunner {
     for (int32_t i = 0; i < count; ++i) {
       logits->insert(logits->end(), view.Row<float>(i), view.Row<float>(i) + view.cols);
     }
-    backend_->Sample(*step, view, {});
+    RETURN_IF_ERROR(backend_->Sample(*step, view, {}, *comm_));
     return backend_->Collect(*step).status();
   }
 

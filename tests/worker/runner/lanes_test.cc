@@ -72,7 +72,7 @@ TEST_F(LanesTest, ABoundLaneStartsWithoutItsPredecessorsState) {
   ASSERT_TRUE(Bind(1, {1, 2, 3}).ok());
   ASSERT_TRUE(lanes_.Append(1, 4, 1).ok());
   lanes_.Advance(1, 3);
-  lanes_.Draw(1, 9);
+  lanes_.Learn(lanes_.Draw(1), 9);
   ASSERT_TRUE(lanes_.Unbind(1).ok());
   ASSERT_TRUE(Bind(1, {8}).ok());
   EXPECT_THAT(lane(1).history, ElementsAre(8));
@@ -198,9 +198,45 @@ TEST_F(LanesTest, AForkWhoseSourceLeavesStandsAlone) {
 TEST_F(LanesTest, RowsMoveTheLengthAndDrawsTheHistory) {
   ASSERT_TRUE(Bind(0, {1, 2}).ok());
   lanes_.Advance(0, 2);
-  lanes_.Draw(0, 42);
+  const PendingToken drawn = lanes_.Draw(0);
   EXPECT_EQ(lane(0).length, 2);
+  EXPECT_THAT(lane(0).history, ElementsAre(1, 2, Lane::kUnknown));
+  lanes_.Learn(drawn, 42);
   EXPECT_THAT(lane(0).history, ElementsAre(1, 2, 42));
+}
+
+TEST_F(LanesTest, ATokenComesToNobodyElseThanWhoDrewIt) {
+  ASSERT_TRUE(Bind(0, {1, 2}).ok());
+  const PendingToken cut = lanes_.Draw(0);
+  ASSERT_TRUE(lanes_.Truncate(0, 2).ok());
+  lanes_.Learn(cut, 42);
+  EXPECT_THAT(lane(0).history, ElementsAre(1, 2));
+  const PendingToken unbound = lanes_.Draw(0);
+  ASSERT_TRUE(lanes_.Unbind(0).ok());
+  lanes_.Learn(unbound, 42);
+  ASSERT_TRUE(Bind(0, {3, 4, 5, 6}).ok());
+  lanes_.Learn(unbound, 42);
+  EXPECT_THAT(lane(0).history, ElementsAre(3, 4, 5, 6));
+}
+
+TEST_F(LanesTest, WhatTheDeviceHasOfATableEndsWhereTheTableChanges) {
+  ASSERT_TRUE(Bind(0, {1}).ok());
+  ASSERT_TRUE(lanes_.Append(0, 1, 2).ok());
+  EXPECT_EQ(lane(0).blocks_sent, 0);
+  lanes_.SentTable(0);
+  EXPECT_EQ(lane(0).blocks_sent, 2);
+  ASSERT_TRUE(lanes_.Append(0, 4, 1).ok());
+  EXPECT_EQ(lane(0).blocks_sent, 2);
+  ASSERT_TRUE(lanes_.Set(0, 1, 5).ok());
+  EXPECT_EQ(lane(0).blocks_sent, 1);
+  ASSERT_TRUE(lanes_.Fork(0, 1, {}).ok());
+  EXPECT_EQ(lane(1).blocks_sent, 0);
+  lanes_.SentTable(0);
+  ASSERT_TRUE(lanes_.Truncate(0, 1).ok());
+  EXPECT_EQ(lane(0).blocks_sent, 1);
+  ASSERT_TRUE(lanes_.Unbind(0).ok());
+  ASSERT_TRUE(Bind(0, {1}).ok());
+  EXPECT_EQ(lane(0).blocks_sent, 0);
 }
 
 // The definition in worker.proto, written out.

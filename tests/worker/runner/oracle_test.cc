@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/cpu/cpu_backend.h"
 #include "nlohmann/json.hpp"
 #include "tests/testing/open_epoch.h"
 #include "tests/testing/plan_driver.h"
@@ -39,7 +40,9 @@ std::vector<Case> ReadCases() {
 TEST(RunnerOracleTest, GreedyTokensOfTheDemoModelAreThoseOfPyTorch) {
   const std::vector<Case> cases = ReadCases();
   ASSERT_GE(cases.size(), 40u);
-  auto runner = Runner::Load({.model = "models/demo", .dtype = "float32"}, [](auto...) {});
+  auto runner =
+      Runner::Load({.model = "models/demo", .dtype = "float32", .device = cpu::CpuDevice({})},
+                   [](auto...) {});
   ASSERT_TRUE(runner.ok()) << runner.status();
   v1::ConfigureRequest config;
   config.set_epoch(1);

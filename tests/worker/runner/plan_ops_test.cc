@@ -7,8 +7,8 @@
 #include <limits>
 #include <string>
 
+#include "tests/testing/recording_backend.h"
 #include "tests/worker/runner/plan_text.h"
-#include "tests/worker/runner/recording_backend.h"
 
 namespace pagoda {
 namespace {
@@ -17,7 +17,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-class PlanOpsTest : public testing::Test {
+class PlanOpsTest : public ::testing::Test {
  protected:
   absl::Status Apply(const std::string& text) { return ops_.Apply(ParsePlan(text)); }
 
@@ -35,8 +35,8 @@ class PlanOpsTest : public testing::Test {
 
   Lanes lanes_{
       {.max_lanes = 4, .max_model_len = 64, .block_size = 8, .num_blocks = 10, .vocab_size = 100}};
-  RecordingBackend backend_;
-  RecordingPool pool_;
+  testing::RecordingBackend backend_;
+  testing::RecordingPool pool_;
   PlanOps ops_{lanes_, backend_, pool_};
 };
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cpu/cpu_backend.h"
 #include "tests/testing/open_epoch.h"
 #include "tests/testing/plan_driver.h"
 #include "tests/testing/tiny_model.h"
@@ -55,8 +56,9 @@ class RunnerTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     model_ = std::make_unique<testing::TinyModel>();
-    auto runner = Runner::Load({.model = model_->path(), .load_format = "dummy", .threads = 2},
-                               [](auto...) {});
+    auto runner = Runner::Load(
+        {.model = model_->path(), .load_format = "dummy", .device = cpu::CpuDevice({.threads = 2})},
+        [](auto...) {});
     ASSERT_TRUE(runner.ok()) << runner.status();
     runner_ = *std::move(runner);
   }

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/testing/open_epoch.h"
+#include "tests/testing/recording_backend.h"
 #include "tests/worker/runner/plan_text.h"
 #include "tests/worker/runner/runner_fixture.h"
 
@@ -230,11 +231,17 @@ TEST(RunnerLoadTest, ErrorsComeFromModelAndDevice) {
   const auto code = [](const RunnerOptions& options) {
     return Runner::Load(options, [](auto...) {}).status().code();
   };
-  EXPECT_EQ(code({.model = "models/nothing"}), absl::StatusCode::kNotFound);
-  EXPECT_EQ(code({.model = "models/demo", .dtype = "int8"}), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(code({.model = "models/demo", .cpu_isa = "sse9"}), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(code({.model = "models/demo", .memory_limit_bytes = 1000}),
-            absl::StatusCode::kResourceExhausted);
+  const BackendFactory cpu = cpu::CpuDevice({});
+  EXPECT_EQ(code({.model = "models/nothing", .device = cpu}), absl::StatusCode::kNotFound);
+  EXPECT_EQ(code({.model = "models/demo", .dtype = "int8", .device = cpu}),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code({.model = "models/demo", .device = cpu::CpuDevice({.isa = "sse9"})}),
+            absl::StatusCode::kInvalidArgument);
+  const BackendFactory small = [](int) {
+    return std::make_unique<testing::RecordingBackend>(
+        DeviceMemory{.available = 1000, .total = 1000});
+  };
+  EXPECT_EQ(code({.model = "models/demo", .device = small}), absl::StatusCode::kResourceExhausted);
 }
 
 TEST(RunnerLoadTest, TheContractsVersionIsThatOfTheKernels) {

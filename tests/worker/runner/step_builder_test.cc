@@ -247,7 +247,7 @@ TEST_F(StepBuilderTest, SteadyDecodeKeepsItsBuffers) {
   for (int i = 0; i < 4; ++i) {
     for (int32_t lane : {0, 1}) {
       lanes_.Advance(lane, 1);
-      lanes_.Draw(lane, 9);
+      lanes_.Learn(lanes_.Draw(lane), 9);
     }
     ASSERT_TRUE(Build().ok());
     EXPECT_EQ(builder_.input().sequences.data(), sequences);

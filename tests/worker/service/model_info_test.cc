@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "common/check.h"
+#include "kernels/cpu/cpu_backend.h"
 #include "tests/testing/tiny_model.h"
 
 namespace pagoda {
@@ -18,7 +19,7 @@ v1::ModelInfo InfoOf(const RunnerOptions& options) {
 }
 
 TEST(ModelInfoTest, TheDemoModelDescribesItself) {
-  const v1::ModelInfo info = InfoOf({.model = "models/demo"});
+  const v1::ModelInfo info = InfoOf({.model = "models/demo", .device = cpu::CpuDevice({})});
   EXPECT_EQ(info.architecture(), "LlamaForCausalLM");
   EXPECT_EQ(info.dtype(), "bfloat16");
   EXPECT_EQ(info.vocab_size(), 2048u);
@@ -38,7 +39,9 @@ TEST(ModelInfoTest, TheDemoModelDescribesItself) {
 
 TEST(ModelInfoTest, TheIdentityKnowsTheDtype) {
   const testing::TinyModel model;
-  RunnerOptions options{.model = model.path(), .load_format = "dummy"};
+  RunnerOptions options{.model = model.path(),
+                        .load_format = "dummy",
+                        .device = cpu::CpuDevice({})};
   const uint64_t f32 = InfoOf(options).identity();
   EXPECT_EQ(InfoOf(options).identity(), f32);
   options.dtype = "bfloat16";

@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <string>
 
+#include "kernels/cpu/cpu_backend.h"
+#include "tests/testing/recording_backend.h"
 #include "tests/testing/tiny_model.h"
 
 namespace pagoda {
@@ -13,19 +16,17 @@ namespace {
 using ::testing::HasSubstr;
 
 ProbeOptions Options(uint64_t available) {
-  return {.model = "models/demo",
-          .cpu_isa = "scalar",
-          .threads = 3,
-          .memory_limit_bytes = uint64_t{4} << 30,
-          .memory_available_bytes = available};
+  return {.model = "models/demo", .device = [available](int) {
+            return std::make_unique<testing::RecordingBackend>(
+                DeviceMemory{.available = available, .total = uint64_t{4} << 30});
+          }};
 }
 
 TEST(ProbeTest, TheDemoModelFitsInAGigabyte) {
   const auto report = Probe(Options(uint64_t{1} << 30));
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_TRUE(report->fits);
-  for (const char* fact : {"in use: scalar",
-                           "3 threads",
+  for (const char* fact : {"a recording device; limit: ",
                            "1.0 GiB available of 4.0 GiB",
                            "LlamaForCausalLM, 6 layers, vocabulary 2048, up to 1024 tokens",
                            "parameters     5246208\n",
@@ -47,8 +48,15 @@ TEST(ProbeTest, WithoutAModelTheMachineIsDescribed) {
   EXPECT_THAT(report->text, ::testing::Not(HasSubstr("model")));
 }
 
-// Weights of 11,541,504 bytes leave 98,304 for the pool, half of them for blocks of 49,152.
-TEST(ProbeTest, ThePoolIsHalfOfWhatTheWeightsLeave) {
+TEST(ProbeTest, ACpuNamesItsInstructionSets) {
+  const auto report = Probe({.device = cpu::CpuDevice({.threads = 3, .isa = "scalar"})});
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_THAT(report->text, HasSubstr("in use: scalar"));
+  EXPECT_THAT(report->text, HasSubstr("3 threads"));
+}
+
+// Weights of 11,541,504 bytes leave the rest for blocks of 49,152.
+TEST(ProbeTest, ThePoolIsWhatTheDeviceHasForItBesideTheWeights) {
   const auto all = Probe(Options(uint64_t{1} << 40));
   ASSERT_TRUE(all.ok());
   EXPECT_THAT(all->text, HasSubstr("16384 blocks of 16 tokens")) << "256 sequences at full length";
@@ -66,9 +74,9 @@ TEST(ProbeTest, ThePoolIsHalfOfWhatTheWeightsLeave) {
   }
   constexpr uint64_t kBlock = 3072 * 16;
   EXPECT_THAT(Probe(Options(low))->text, HasSubstr("1 blocks of 16 tokens"));
-  EXPECT_THAT(Probe(Options(low + 2 * kBlock))->text, HasSubstr("kv pool        2 blocks"));
+  EXPECT_THAT(Probe(Options(low + kBlock))->text, HasSubstr("kv pool        2 blocks"));
   EXPECT_THAT(Probe(Options(low - 1))->text, HasSubstr("no: no memory is left for a KV block"));
-  EXPECT_THAT(Probe(Options(low - 1 - 2 * kBlock))->text, HasSubstr("too little"));
+  EXPECT_THAT(Probe(Options(low - 1 - kBlock))->text, HasSubstr("too little"));
 }
 
 TEST(ProbeTest, AModelThatCannotBeServedIsAnError) {
@@ -79,7 +87,7 @@ TEST(ProbeTest, AModelThatCannotBeServedIsAnError) {
   options.model = without_weights.path();
   EXPECT_FALSE(Probe(options).ok());
   options = Options(1 << 30);
-  options.cpu_isa = "abacus";
+  options.device = cpu::CpuDevice({.isa = "abacus"});
   EXPECT_EQ(Probe(options).status().code(), absl::StatusCode::kInvalidArgument);
 }
 

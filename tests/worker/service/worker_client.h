@@ -80,7 +80,12 @@ class WorkerClient {
   grpc::Status Profile(v1::ProfileResponse* response) {
     grpc::ClientContext context;
     SetDeadline(&context);
-    return stub_->Profile(&context, {}, response);
+    v1::ProfileRequest request;
+    request.set_block_size(16);
+    request.set_max_lanes(8);
+    request.set_max_step_tokens(64);
+    request.set_max_model_len(256);
+    return stub_->Profile(&context, request, response);
   }
   v1::HealthResponse Health() {
     grpc::ClientContext context;

@@ -12,6 +12,7 @@
 
 #include "common/check.h"
 #include "common/hash.h"
+#include "kernels/cpu/cpu_backend.h"
 #include "tests/testing/plan_driver.h"
 #include "tests/testing/tiny_model.h"
 #include "tests/worker/service/worker_client.h"
@@ -33,7 +34,9 @@ void ExpectStatus(const grpc::Status& status, grpc::StatusCode code, const std::
 class WorkerServiceTest : public ::testing::Test {
  protected:
   WorkerServiceTest()
-      : service_({.threads = 2, .ready = [this] { ++ready_; }, .stepped = [this] { ++stepped_; }}) {
+      : service_({.device = cpu::CpuDevice({.threads = 2}),
+                  .ready = [this] { ++ready_; },
+                  .stepped = [this] { ++stepped_; }}) {
     auto listening = Listen(NewSocketAddress(), &service_);
     CHECK_OK(listening);
     server_ = std::move(listening->server);
@@ -92,7 +95,7 @@ TEST_F(WorkerServiceTest, LivesItsLife) {
 
   v1::ProfileResponse profile;
   ASSERT_TRUE(client_->Profile(&profile).ok());
-  EXPECT_GT(profile.memory_available_bytes(), 0u);
+  EXPECT_GT(profile.pool_memory_bytes(), 0u);
   EXPECT_THAT(profile.device(), HasSubstr("2 threads"));
   EXPECT_EQ(profile.last_epoch(), 0u);
 

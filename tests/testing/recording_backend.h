@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/backend.h"
 
-namespace pagoda {
+namespace pagoda::testing {
 
 class RecordingPool final : public KvPool {
  public:
@@ -22,8 +22,17 @@ class RecordingPool final : public KvPool {
 
 class RecordingBackend final : public Backend {
  public:
+  explicit RecordingBackend(DeviceMemory memory = {}) : memory_(memory) {}
+
   // "token 3=17", "lane 1<-0", "copy 4>5", "zero 6 7"
   std::vector<std::string> calls;
+
+  const DeviceInfo& info() const override { return info_; }
+  absl::Status status() const override { return absl::OkStatus(); }
+  DeviceMemory memory() const override { return memory_; }
+  uint64_t PoolMemory(const StepLimits&, uint64_t reserved) const override {
+    return memory_.available - reserved;
+  }
 
   absl::StatusOr<std::unique_ptr<LinearWeight>> PackLinear(const LinearSpec&,
                                                            absl::Span<const HostTensor>,
@@ -74,10 +83,20 @@ class RecordingBackend final : public Backend {
   absl::Status Run(PreparedStep&, absl::FunctionRef<absl::Status(LayerOps&)>) override {
     return absl::UnimplementedError("");
   }
-  void Sample(PreparedStep&, TensorView, absl::Span<const SampleRow>) override {}
+  absl::Status Sample(PreparedStep&,
+                      TensorView,
+                      absl::Span<const SampleRow>,
+                      Communicator&) override {
+    return absl::UnimplementedError("");
+  }
+  void OnStepDone(std::function<void()>) override {}
   absl::StatusOr<const StepOutput*> Collect(PreparedStep&) override {
     return absl::UnimplementedError("");
   }
+
+ private:
+  const DeviceInfo info_ = {.kind = "recording", .description = "a recording device"};
+  const DeviceMemory memory_;
 };
 
-}  // namespace pagoda
+}  // namespace pagoda::testing
