@@ -12,8 +12,10 @@
 namespace pagoda::e2e {
 namespace {
 
-std::vector<std::string> Command(const std::string& model, const std::vector<std::string>& flags) {
-  std::vector<std::string> argv = {Program("pagoda"),
+std::vector<std::string> Command(const std::string& model,
+                                 const std::vector<std::string>& flags,
+                                 const std::string& programs) {
+  std::vector<std::string> argv = {programs.empty() ? Program("pagoda") : programs + "/pagoda",
                                    "serve",
                                    model,
                                    "--grpc-port=0",
@@ -24,8 +26,10 @@ std::vector<std::string> Command(const std::string& model, const std::vector<std
 
 }  // namespace
 
-Serve::Serve(const std::vector<std::string>& flags, const std::string& model)
-    : LoggedProcess(Command(model, flags)) {}
+Serve::Serve(const std::vector<std::string>& flags,
+             const std::string& model,
+             const std::string& programs)
+    : LoggedProcess(Command(model, flags, programs)) {}
 
 std::unique_ptr<Client> Serve::Connect() {
   auto client = Client::Connect(address(), kPatience);

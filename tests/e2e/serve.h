@@ -17,7 +17,10 @@ inline constexpr char kModel[] = "models/demo";
 class Serve : public LoggedProcess {
  public:
   // On a free port. Steps may take as long as a sanitizer needs, unless the flags say otherwise.
-  explicit Serve(const std::vector<std::string>& flags = {}, const std::string& model = kModel);
+  // `programs` is their directory, this build's where it is empty.
+  explicit Serve(const std::vector<std::string>& flags = {},
+                 const std::string& model = kModel,
+                 const std::string& programs = "");
 
   // Waits until it serves. HOST:PORT.
   std::string address() { return WaitForRest("serving on "); }

@@ -1,3 +1,5 @@
+#include <atomic>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -49,6 +51,14 @@ void CheckPointer(const LaunchShape& shape, size_t number, const Argument& argum
                    IsDeviceAddress(p) ? " leads to no live allocation" : " leads to host memory"));
 }
 
+// PAGODA_FAKE_CUDA_LOST_AFTER: how many launches go well in this process; 0: all.
+bool IsLost() {
+  static const char* const text = std::getenv("PAGODA_FAKE_CUDA_LOST_AFTER");
+  static const int64_t limit = text == nullptr ? 0 : std::atoll(text);
+  static std::atomic<int64_t> launches = 0;
+  return limit > 0 && ++launches > limit;
+}
+
 }  // namespace
 
 void NameNextLaunch(const char* name) { next_name = name; }
@@ -83,6 +93,7 @@ cudaError_t Launch(const cudaLaunchConfig_t& config,
     LaunchError(shape, "a CTA's threads must fill its warps");
   }
   for (size_t i = 0; i < arguments.size(); ++i) CheckPointer(shape, i, arguments[i]);
+  if (IsLost()) runtime.Break(cudaErrorLaunchFailure);
   return runtime.Enqueue(config.stream, {[shape, body = std::move(body)](Random* random) {
                            RunGrid(shape, body, random);
                            return true;
