@@ -82,9 +82,11 @@ void AddComm(ServerFlags* flags, FlagSet* set) {
   set->Add({.name = "comm-backend",
             .group = "Parallelism",
             .target = &flags->comm_backend,
-            .help = "How ranks meet: local (shared memory of one host), gloo (TCP, plain text), or "
-                    "auto, which is local where all ranks share a host.",
-            .choices = {"auto", "local", "gloo"}});
+            .help =
+                "How ranks meet: local (shared memory of one host), gloo (TCP, plain text), nccl "
+                "(GPUs, one for each rank), or auto: nccl on GPUs, else local where all ranks "
+                "share a host.",
+            .choices = {"auto", "local", "gloo", "nccl"}});
   set->Add({.name = "comm-interface",
             .group = "Parallelism",
             .target = &flags->comm_interface,

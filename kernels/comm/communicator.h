@@ -2,6 +2,10 @@
 // collective and returns when this rank's part is done. One thread calls the operations; Abort may
 // come from any thread.
 //
+// Data lies in the memory of the backend that opened the rendezvous. On a device an operation may
+// return when it is queued, behind and before the backend's other work; what goes wrong with it
+// later is status().
+//
 // A communicator belongs to one epoch. The first error (DEADLINE_EXCEEDED, CANCELLED after an
 // Abort, UNAVAILABLE when a peer is lost) is its end: every later operation answers the same, and
 // the next epoch makes another.
@@ -22,6 +26,9 @@ class Communicator {
 
   virtual int rank() const = 0;
   virtual int size() const = 0;
+
+  // What ended operations that were queued and came back OK: asked when they have been waited for.
+  virtual absl::Status status() const { return absl::OkStatus(); }
 
   // Until when (RealClock) the operations that follow may wait for their peers. InfiniteFuture at
   // first; set for each step.

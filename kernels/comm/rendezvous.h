@@ -4,8 +4,10 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "kernels/comm/communicator.h"
 
@@ -13,9 +15,10 @@ namespace pagoda {
 
 // Which way the bytes take between the ranks.
 enum class CommBackend {
-  kAuto,   // local where all ranks share a host, else gloo
+  kAuto,   // NCCL on GPUs; else local where all ranks share a host, else gloo
   kLocal,  // shared memory; ranks on one host, as one user
   kGloo,   // TCP, in plain text and without authentication
+  kNccl,   // between GPUs, one of each rank's own
 };
 
 struct CommOptions {
@@ -26,7 +29,7 @@ struct CommOptions {
   std::string interface;  // of gloo: an interface's name or one of its addresses
 };
 
-// --comm-backend: auto, local, gloo. INVALID_ARGUMENT for any other name.
+// --comm-backend: auto, local, gloo, nccl. INVALID_ARGUMENT for any other name.
 absl::StatusOr<CommBackend> ParseCommBackend(absl::string_view name);
 
 // Phase one. One thread at a time.
@@ -44,7 +47,18 @@ class Rendezvous {
       absl::Span<const std::string> endpoints) = 0;
 };
 
-// INVALID_ARGUMENT for a size or an interface that cannot be, RESOURCE_EXHAUSTED without memory.
+// Of ranks whose data is in the host's memory. INVALID_ARGUMENT for a size, a backend or an
+// interface that cannot be, RESOURCE_EXHAUSTED without memory.
 absl::StatusOr<std::unique_ptr<Rendezvous>> OpenRendezvous(const CommOptions& options);
+
+// INVALID_ARGUMENT for a rank or a size that no group has.
+absl::Status CheckRank(const CommOptions& options);
+
+// An endpoint of `options`' epoch, rank and size, for any way between ranks: a line of text.
+std::string EncodeEndpoint(const CommOptions& options, absl::string_view way);
+// The ways of one epoch's endpoints, by rank. FAILED_PRECONDITION when one is of another epoch,
+// rank or size.
+absl::StatusOr<std::vector<std::string>> DecodeEndpoints(absl::Span<const std::string> endpoints,
+                                                         const CommOptions& options);
 
 }  // namespace pagoda

@@ -12,6 +12,7 @@
 #include "common/status.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/block_ops.h"
+#include "kernels/cuda/cuda_rendezvous.h"
 #include "kernels/cuda/cuda_step.h"
 #include "kernels/cuda/layer_ops.h"
 #include "kernels/cuda/resources.h"
@@ -95,11 +96,13 @@ class CudaBackend final : public Backend {
     RETURN_IF_ERROR(Enter());
     return Noted(CudaKvPool::Make(layout, num_blocks, stream_));
   }
-  // Of several ranks: with NCCL, which is not built yet.
   absl::StatusOr<std::unique_ptr<Rendezvous>> OpenRendezvous(const CommOptions& options) override {
-    if (options.size == 1) return pagoda::OpenRendezvous(options);
-    return absl::UnimplementedError(
-        absl::StrCat("a group of ", options.size, " ranks on CUDA devices"));
+    RETURN_IF_ERROR(Enter());
+    size_t largest = 0;
+    for (const DeviceBuffer& activation : activations_) {
+      largest = std::max(largest, activation.bytes());
+    }
+    return OpenCudaRendezvous(options, options_.device, stream_.get(), largest);
   }
 
   absl::Status Configure(const StepLimits& limits) override;

@@ -355,6 +355,7 @@ absl::Status Runner::Settle(Pending* pending) {
   if (pending->step == nullptr) return absl::OkStatus();
   PreparedStep& step = *std::exchange(pending->step, nullptr);
   ASSIGN_OR_RETURN(const StepOutput* const output, backend_->Collect(step));
+  RETURN_IF_ERROR(comm_->status());
   for (size_t i = 0; i < pending->tokens.size(); ++i) {
     epoch_->lanes.Learn(pending->tokens[i], std::max(output->tokens[i].token, 0));
   }

@@ -20,11 +20,10 @@
 
 namespace pagoda::testing {
 
-INSTANTIATE_TEST_SUITE_P(Gloo,
-                         CommunicatorTest,
-                         ::testing::Combine(::testing::Values(CommBackend::kGloo),
-                                            ::testing::Values(2, 4, 8)),
-                         Ranks);
+const auto kCases =
+    ::testing::Combine(::testing::Values(OnHost<CommBackend::kGloo>()), ::testing::Values(2, 4, 8));
+INSTANTIATE_TEST_SUITE_P(Gloo, CommunicatorTest, kCases, Ranks);
+INSTANTIATE_TEST_SUITE_P(Gloo, PeersEndTest, kCases, Ranks);
 
 namespace {
 

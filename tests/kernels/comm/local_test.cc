@@ -2,10 +2,9 @@
 
 namespace pagoda::testing {
 
-INSTANTIATE_TEST_SUITE_P(Local,
-                         CommunicatorTest,
-                         ::testing::Combine(::testing::Values(CommBackend::kLocal),
-                                            ::testing::Values(2, 4, 8)),
-                         Ranks);
+const auto kCases = ::testing::Combine(::testing::Values(OnHost<CommBackend::kLocal>()),
+                                       ::testing::Values(2, 4, 8));
+INSTANTIATE_TEST_SUITE_P(Local, CommunicatorTest, kCases, Ranks);
+INSTANTIATE_TEST_SUITE_P(Local, PeersEndTest, kCases, Ranks);
 
 }  // namespace pagoda::testing

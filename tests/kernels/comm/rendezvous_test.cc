@@ -84,7 +84,13 @@ TEST(CommBackendTest, IsReadByName) {
   EXPECT_EQ(*ParseCommBackend("auto"), CommBackend::kAuto);
   EXPECT_EQ(*ParseCommBackend("local"), CommBackend::kLocal);
   EXPECT_EQ(*ParseCommBackend("gloo"), CommBackend::kGloo);
-  EXPECT_EQ(ParseCommBackend("nccl").status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(*ParseCommBackend("nccl"), CommBackend::kNccl);
+  EXPECT_EQ(ParseCommBackend("mpi").status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(CommBackendTest, NcclIsNotForCpus) {
+  const CommOptions options = {.rank = 0, .size = 2, .epoch = 1, .backend = CommBackend::kNccl};
+  EXPECT_EQ(OpenRendezvous(options).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 }  // namespace

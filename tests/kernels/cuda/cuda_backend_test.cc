@@ -260,8 +260,8 @@ TEST(CudaBackend, RefusesWhatItCannotDo) {
   EXPECT_EQ(world.Step({{.lane = 0, .num_tokens = 1, .tokens = bad, .block_table = table}}, {}, {})
                 .code(),
             absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(world.backend().OpenRendezvous({.size = 2}).status().code(),
-            absl::StatusCode::kUnimplemented);
+  EXPECT_EQ(world.backend().OpenRendezvous({.size = 3}).status().code(),
+            absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(world.backend().Configure({}).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(MakeCudaBackend({.device = 99}).status().code(), absl::StatusCode::kInvalidArgument);
 }

@@ -127,6 +127,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm) {
 }
 
 ncclResult_t ncclCommAbort(ncclComm_t comm) {
+  while (pagoda::fake_cuda::nccl_aborts_hang) pause();
   MutexLock lock(Runtime::Get().mutex());
   const std::unique_ptr<ncclComm> dead(comm);
   dead->state->Abort();

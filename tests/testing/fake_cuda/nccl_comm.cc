@@ -235,8 +235,11 @@ void NcclComm::Operation::CopyToSelf() {
 }
 
 void NcclComm::Operation::Wakers(const NcclComm& comm, std::vector<pollfd>* wakers) const {
-  for (const Peer& peer : comm.peers_) {
-    if (peer.socket >= 0) wakers->push_back({.fd = peer.socket, .events = POLLIN});
+  for (size_t i = 0; i < progress_.size(); ++i) {
+    if (progress_[i].is_over) continue;
+    const bool sends = transfers_[i].kind == Transfer::Kind::kSend;
+    const short events = sends ? POLLOUT : POLLIN;
+    wakers->push_back({.fd = comm.peers_[transfers_[i].peer].socket, .events = events});
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <poll.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -98,5 +99,8 @@ class NcclComm {
   ncclResult_t error_ = ncclSuccess;
   std::string message_;
 };
+
+// Whether an abort never returns, as that of a device that is lost may not.
+inline std::atomic<bool> nccl_aborts_hang = false;
 
 }  // namespace pagoda::fake_cuda

@@ -43,6 +43,10 @@ cudaError_t Runtime::Enter() {
 
 void Runtime::RunSome() {
   if (sticky_ != cudaSuccess || eagerness_ == 0 || !random_.OneIn(eagerness_)) return;
+  const bool has_work = std::any_of(streams_.begin(), streams_.end(), [](cudaStream_t stream) {
+    return !stream->queue.empty();
+  });
+  if (!has_work) return;
   const DeviceAccess access;
   for (uint64_t left = 1 + random_.Below(kMostAtOnce); left > 0 && RunOne(); --left) {
   }
