@@ -353,10 +353,15 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const CudaBackendOption
                                        std::move(stream));
 }
 
+absl::StatusOr<int> NumDevices() {
+  int count = 0;
+  RETURN_IF_ERROR(ToStatus(cudaGetDeviceCount(&count), "looking for a device"));
+  return count;
+}
+
 BackendFactory CudaDevice(const CudaBackendOptions& options) {
   return [options](int rank) -> absl::StatusOr<std::unique_ptr<Backend>> {
-    int count = 0;
-    RETURN_IF_ERROR(ToStatus(cudaGetDeviceCount(&count), "looking for a device"));
+    ASSIGN_OR_RETURN(const int count, NumDevices());
     CudaBackendOptions own = options;
     own.device = rank % std::max(count, 1);
     return MakeCudaBackend(own);

@@ -18,6 +18,9 @@ struct CudaBackendOptions {
 // cannot be.
 absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const CudaBackendOptions& options);
 
+// That this process sees. FAILED_PRECONDITION without one or with too old a driver.
+absl::StatusOr<int> NumDevices();
+
 // Ranks take the devices that this process sees in turn; options.device is not looked at.
 BackendFactory CudaDevice(const CudaBackendOptions& options);
 

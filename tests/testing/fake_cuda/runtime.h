@@ -131,8 +131,9 @@ class Runtime {
 uint64_t FirstSeed();
 // A new schedule from here on.
 void SetSeed(uint64_t seed);
-// How many devices there are: 1, unless ranks of one process need more. They share one memory.
-inline std::atomic<int> device_count = 1;
+// How many devices there are: PAGODA_FAKE_CUDA_DEVICES of the environment, or 1. They share one
+// memory.
+extern std::atomic<int> device_count;
 // A fault on the device: the sticky error of every later call, until SetSeed.
 void BreakDevice(cudaError_t error);
 

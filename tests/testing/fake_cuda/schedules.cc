@@ -1,5 +1,5 @@
-// The seed of the first schedule; and in test programs every repetition (--gtest_repeat) is the
-// next.
+// What the environment says of the fake device; and in test programs every repetition
+// (--gtest_repeat) is the next schedule.
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -10,6 +10,11 @@
 
 namespace pagoda::fake_cuda {
 namespace {
+
+uint64_t FromEnvironment(const char* name) {
+  const char* const text = std::getenv(name);
+  return text == nullptr ? 1 : std::strtoull(text, nullptr, 10);
+}
 
 class Schedules final : public ::testing::Environment {
  public:
@@ -24,9 +29,8 @@ class Schedules final : public ::testing::Environment {
 
 }  // namespace
 
-uint64_t FirstSeed() {
-  const char* seed = std::getenv("PAGODA_FAKE_CUDA_SEED");
-  return seed == nullptr ? 1 : std::strtoull(seed, nullptr, 10);
-}
+uint64_t FirstSeed() { return FromEnvironment("PAGODA_FAKE_CUDA_SEED"); }
+
+std::atomic<int> device_count = static_cast<int>(FromEnvironment("PAGODA_FAKE_CUDA_DEVICES"));
 
 }  // namespace pagoda::fake_cuda
