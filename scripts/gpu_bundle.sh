@@ -10,7 +10,14 @@ cd "$(dirname "$0")/.."
 # Of build/cuda; each is made by the target of its name.
 programs=(
   bin/cuda_bench
+  bin/pagoda
+  bin/pagoda-coordinator
+  bin/pagoda-worker
+  bin/pagoda-worker-cpu
+  tests/cuda_comm_test
   tests/cuda_demo_test
+  tests/cuda_e2e_test
+  tests/cuda_equality_test
   tests/kernels_cuda_test
 )
 most_bytes=40000000

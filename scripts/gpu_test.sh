@@ -19,7 +19,7 @@ root=$here
 cd "$root"
 
 # stage:timeout in seconds; together at most most_seconds.
-stages=(op_tests:90 demo:45 memcheck:90 racecheck:75 bench:60)
+stages=(op_tests:90 demo:30 comm:25 equality:45 e2e:60 memcheck:90 racecheck:75 bench:60)
 most_seconds=480
 not_run=77 # status of a stage that cannot be run here; its last line says why
 
@@ -30,7 +30,8 @@ memcheck_tests="$racecheck_tests:BlockOps.*:CudaBackend.GivesTheBitsOfTheCpuInF3
 
 need() { # PROGRAM
   [ -x "$PAGODA_PROGRAMS/$1" ] && return
-  echo "not in this bundle: $1"
+  echo "there is no $1"
+  [ -n "${PAGODA_GPU_PROGRAMS:-}" ] || exit 1 # a bundle has all
   exit "$not_run"
 }
 
@@ -67,6 +68,17 @@ sanitize() { # TOOL FILTER
 stage_op_tests() { run_tests tests/kernels_cuda_test; }
 
 stage_demo() { run_tests tests/cuda_demo_test; }
+
+# NCCL with one rank, and with as many as there are GPUs; several ranks of a GPU through the host.
+stage_comm() { run_tests tests/cuda_comm_test; }
+
+stage_equality() { run_tests tests/cuda_equality_test; }
+
+# A server: against its CPU worker, and groups of 2 and 4 ranks on one GPU.
+stage_e2e() {
+  need bin/pagoda-worker
+  run_tests tests/cuda_e2e_test
+}
 
 stage_memcheck() { sanitize memcheck "$memcheck_tests"; }
 

@@ -1,11 +1,13 @@
 // The CUDA worker in a server, on a GPU or on the fake device, beside the CPU worker.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -71,8 +73,11 @@ std::vector<GenerateRequest> Requests(uint32_t tokens, float temperature) {
 
 Results Ask(const std::string& programs,
             const std::string& dtype,
-            const std::vector<GenerateRequest>& requests) {
-  Serve serve({"--dtype=" + dtype, "--kv-cache-memory-bytes=8MiB"}, kModel, programs);
+            const std::vector<GenerateRequest>& requests,
+            const std::vector<std::string>& flags = {}) {
+  std::vector<std::string> all = {"--dtype=" + dtype, "--kv-cache-memory-bytes=8MiB"};
+  all.insert(all.end(), flags.begin(), flags.end());
+  Serve serve(all, kModel, programs);
   Results results = RunAll(serve.Connect().get(), requests);
   serve.Signal(SIGTERM);
   EXPECT_EQ(serve.Wait(), "ended with status 0") << serve.log();
@@ -111,6 +116,7 @@ class CudaWorkerTest : public ::testing::Test {
  protected:
   ~CudaWorkerTest() override {
     unsetenv("PAGODA_FAKE_CUDA_SEED");
+    unsetenv("PAGODA_FAKE_CUDA_DEVICES");
     unsetenv("PAGODA_FAKE_CUDA_LOST_AFTER");
   }
 };
@@ -147,6 +153,37 @@ TEST_F(CudaWorkerTest, IsNearTheCpuInBf16) {
   const Results want = Ask(CpuPrograms(), "bfloat16", requests);
   const Results got = Ask(CudaPrograms(), "bfloat16", requests);
   EXPECT_GE(ExpectNear(got, want, 2 * kTolerance, kTolerance), kPrompts);
+}
+
+// Ranks of NCCL have a device each; through the host they may share one.
+TEST_F(CudaWorkerTest, SeveralRanksGiveTheTokensOfOne) {
+  for (const char* dtype : {"bfloat16", "float32"}) {
+    const auto requests = Requests(6, 1);
+    const Results one = Ask(CudaPrograms(), dtype, requests);
+    for (const char* ranks : {"2", "4"}) {
+      ExpectSame(Ask(CudaPrograms(),
+                     dtype,
+                     requests,
+                     {"--comm-backend=local", std::string("--tensor-parallel-size=") + ranks}),
+                 one);
+    }
+  }
+}
+
+TEST_F(CudaWorkerTest, RanksWithADeviceEachMeetThroughNcclAgainAfterOneIsKilled) {
+  if (!Has(kFakeWorker) && !std::filesystem::exists("/dev/nvidia1")) GTEST_SKIP() << "needs 2 GPUs";
+  setenv("PAGODA_FAKE_CUDA_DEVICES", "2", 1);
+  const auto requests = Requests(12, 1);
+  const Results one = Ask(CudaPrograms(), "bfloat16", requests);
+  Serve serve({"--kv-cache-memory-bytes=8MiB", "--tensor-parallel-size=2"}, kModel, CudaPrograms());
+  const pid_t victim = serve.worker(1, 1);
+  std::once_flag once;
+  const auto got = RunAll(serve.Connect().get(), requests, [&](size_t, const Delta& delta) {
+    if (delta.num_tokens > 0) std::call_once(once, [&] { EXPECT_EQ(kill(victim, SIGKILL), 0); });
+  });
+  ExpectSame(got, one);
+  // The other keeps its weights.
+  EXPECT_EQ(serve.workers_started(), 3) << serve.log();
 }
 
 TEST_F(CudaWorkerTest, ALostDeviceEndsItWithOneLineAndTheAnswerGoesOn) {

@@ -24,8 +24,10 @@ class GpuTest(unittest.TestCase):
         self.edit_script({})
         self.write("COMMIT", "abc123\n")
         self.program("tests/kernels_cuda_test", PASSES)
-        self.program("tests/cuda_demo_test", PASSES)
+        for test in ("demo", "comm", "equality", "e2e"):
+            self.program(f"tests/cuda_{test}_test", PASSES)
         self.program("bin/cuda_bench", BENCH)
+        self.program("bin/pagoda-worker", "exit 1")
 
     def edit_script(self, edits):
         """The bundle's script, which sees neither this machine's device nor its CUDA."""
@@ -79,11 +81,12 @@ class GpuTest(unittest.TestCase):
         run, results = self.run_script()
         self.assertEqual(run.returncode, 0, run.stdout)
         self.assertEqual(self.rows(results), {
-            "op_tests": "passed, 3 tests", "demo": "passed, 3 tests",
+            "op_tests": "passed, 3 tests", "demo": "passed, 3 tests", "comm": "passed, 3 tests",
+            "equality": "passed, 3 tests", "e2e": "passed, 3 tests",
             "memcheck": "passed, 3 tests", "racecheck": "passed, 3 tests", "bench": "passed"})
         self.assertRegex(results, r"^# Some H9, \d{4}-\d\d-\d\d-\d{4} UTC\n")
         for line in ("| GPU | Some H9 |", "| driver | 5 |", "| commit | abc123 |",
-                     "5 passed, 0 failed, 0 not run", "H9, 7 multiprocessors; copy bandwidth 9",
+                     "8 passed, 0 failed, 0 not run", "H9, 7 multiprocessors; copy bandwidth 9",
                      "| copying | 20 % |", '{"share":0.2}'):
             self.assertIn("\n" + line + "\n", results)
         log = next((self.bundle / "results").glob("some-h9-*.logs")) / "memcheck.log"
@@ -122,19 +125,16 @@ class GpuTest(unittest.TestCase):
         self.assertEqual(self.rows(results), {"memcheck": "FAILED (status 1)", "bench": "passed"})
         self.assertIn("no compute-sanitizer on this machine\n", results)
 
-    def test_what_is_not_in_the_bundle_is_said(self):
+    def test_a_bundle_without_a_program_is_a_failure(self):
         self.device("")
         (self.bundle / "tests/cuda_demo_test").unlink()
         run, results = self.run_script("demo", "bench")
-        self.assertEqual(run.returncode, 0)
-        self.assertEqual(self.rows(results), {
-            "demo": "not run: not in this bundle: tests/cuda_demo_test", "bench": "passed"})
-        self.assertIn("1 passed, 0 failed, 1 not run\n", results)
-        run, _ = self.run_script("demo")
-        self.assertEqual(run.returncode, 1, "nothing passed")
+        self.assertEqual(run.returncode, 1)
+        self.assertEqual(self.rows(results), {"demo": "FAILED (status 1)", "bench": "passed"})
+        self.assertIn("there is no tests/cuda_demo_test\n", results)
 
     def test_a_stage_that_hangs_ends(self):
-        self.edit_script({"demo:45": "demo:1"})
+        self.edit_script({"demo:30": "demo:1"})
         self.device("")
         self.program("tests/cuda_demo_test", "exec cat /dev/zero >/dev/null")
         run, results = self.run_script("demo", "bench")
@@ -150,7 +150,9 @@ class GpuTest(unittest.TestCase):
         self.assertTrue(out.read_text().startswith("# No GPU: these programs are for a fake"))
         self.assertEqual(self.rows(out.read_text()), {
             "bench": "passed",
-            "memcheck": "not run: not in this bundle: tests/kernels_cuda_test"})
+            "memcheck": "not run: there is no tests/kernels_cuda_test"})
+        run, _ = self.run_script("memcheck", PAGODA_GPU_PROGRAMS="other")
+        self.assertEqual(run.returncode, 1, "nothing passed")
         self.assertIn("--quick", (self.bundle / "out.logs/bench.log").read_text())
 
     def test_figures_of_an_earlier_run_are_not_in_the_results(self):
@@ -168,7 +170,7 @@ class GpuTest(unittest.TestCase):
         run, _ = self.run_script("bnech")
         self.assertEqual(run.returncode, 2)
         self.assertIn("no stage 'bnech'; there are: op_tests demo", run.stderr)
-        self.edit_script({"demo:45": "demo:4500"})
+        self.edit_script({"demo:30": "demo:4500"})
         run, _ = self.run_script("bench")
         self.assertEqual(run.returncode, 2)
         self.assertIn("more than 480 s", run.stderr)

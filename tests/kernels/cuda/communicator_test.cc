@@ -13,12 +13,11 @@
 
 #include "common/check.h"
 #include "common/clock.h"
+#include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/cuda_rendezvous.h"
 #include "kernels/cuda/nccl_communicator.h"
 #include "tests/kernels/comm/communicator_suite.h"
 #include "tests/kernels/cuda/device_array.h"
-#include "tests/testing/fake_cuda/nccl_comm.h"
-#include "tests/testing/fake_cuda/runtime.h"
 
 namespace pagoda::cuda {
 namespace {
@@ -103,22 +102,31 @@ struct Group {
   std::vector<absl::Status> connected;  // by rank
 };
 
-// Ranks with a device each, by both phases of a rendezvous; `change` may spoil the endpoints.
+// NCCL takes one rank per device.
+std::vector<int> NcclSizes() {
+  std::vector<int> sizes;
+  for (int size = 2; size <= std::min(NumDevices().value(), 8); size *= 2) sizes.push_back(size);
+  return sizes;
+}
+
+// Ranks that take the devices in turn, by both phases of a rendezvous; `change` may spoil the
+// endpoints.
 Group Meet(
     int size,
     CommBackend backend,
     uint64_t epoch = 7,
     const std::function<void(std::vector<std::string>*)>& change = [](auto*) {}) {
-  fake_cuda::device_count = size;
+  const int devices = NumDevices().value();
   Group group;
   std::vector<std::unique_ptr<Rendezvous>> rendezvous;
   std::vector<std::string> endpoints;
   for (int rank = 0; rank < size; ++rank) {
-    CHECK_EQ(cudaSetDevice(rank), cudaSuccess);
-    group.ranks.push_back(std::make_unique<OnDevice>(rank, MakeStreamOrDie()));
+    const int device = rank % devices;
+    CHECK_EQ(cudaSetDevice(device), cudaSuccess);
+    group.ranks.push_back(std::make_unique<OnDevice>(device, MakeStreamOrDie()));
     auto opened = OpenCudaRendezvous(
         {.rank = rank, .size = size, .epoch = epoch, .backend = backend, .interface = "lo"},
-        rank,
+        device,
         group.ranks.back()->stream().get(),
         kMaxBytes);
     CHECK_OK(opened.status());
@@ -163,7 +171,7 @@ INSTANTIATE_TEST_SUITE_P(
     Nccl,
     CommunicatorTest,
     ::testing::Combine(::testing::Values(cuda::OnDevices<CommBackend::kNccl>()),
-                       ::testing::Values(2, 4, 8)),
+                       ::testing::ValuesIn(cuda::NcclSizes())),
     Ranks);
 INSTANTIATE_TEST_SUITE_P(
     Staged,
@@ -198,7 +206,6 @@ TEST(NcclRendezvous, RefusesEndpointsOfOthers) {
 }
 
 TEST(NcclRendezvous, GivesUpOnARankThatDoesNotCome) {
-  fake_cuda::device_count = 2;
   const Stream stream = MakeStreamOrDie();
   const auto id = NewNcclId();
   ASSERT_TRUE(id.ok());
@@ -220,6 +227,7 @@ TEST(NcclRendezvous, HasNoUseForRanksThatAreNone) {
 
 // After an abort the device is as it was but for what the operation should have written.
 TEST(Nccl, TheStreamAndItsMemoryOutliveALostPeer) {
+  if (NumDevices().value() < 2) GTEST_SKIP() << "needs 2 devices";
   Group group = Meet(2, CommBackend::kNccl);
   const Stream& stream = group.ranks[0]->stream();
   const DeviceArray<float> weights({1, 2, 3}, stream);
@@ -241,6 +249,7 @@ TEST(Nccl, TheStreamAndItsMemoryOutliveALostPeer) {
 }
 
 TEST(Nccl, ADeadlineOverFinishedWorkIsNone) {
+  if (NumDevices().value() < 2) GTEST_SKIP() << "needs 2 devices";
   const Group group = Meet(2, CommBackend::kNccl);
   std::vector<float> values = {1, 1};
   for (int round = 0; round < 2; ++round) {
@@ -261,23 +270,26 @@ TEST(Nccl, ADeadlineOverFinishedWorkIsNone) {
   EXPECT_EQ(values, std::vector<float>({4, 4}));
 }
 
-TEST(NcclDeathTest, AnAbortThatDoesNotReturnEndsTheProcess) {
-  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
-  EXPECT_EXIT(
-      {
-        fake_cuda::device_count = 2;
-        fake_cuda::nccl_aborts_hang = true;
-        const Stream stream = MakeStreamOrDie();
-        const auto comm = ConnectNccl(*NewNcclId(),
-                                      {.rank = 0,
-                                       .size = 2,
-                                       .stream = stream.get(),
-                                       .max_bytes = 1024,
-                                       .connect_timeout = absl::Milliseconds(10),
-                                       .abort_timeout = absl::Milliseconds(20)});
-      },
-      ::testing::ExitedWithCode(1),
-      "NCCL did not abort within 20ms");
+TEST(Nccl, OneRankIsAGroup) {
+  const Stream stream = MakeStreamOrDie();
+  const auto comm =
+      ConnectNccl(*NewNcclId(),
+                  {.rank = 0, .size = 1, .stream = stream.get(), .max_bytes = kLargest});
+  ASSERT_TRUE(comm.ok()) << comm.status();
+  for (const size_t count : {size_t{3}, kLargest / sizeof(float)}) {
+    std::vector<float> values(count);
+    for (size_t i = 0; i < count; ++i) values[i] = static_cast<float>(i) / 3;
+    const DeviceArray<float> mine(values, stream), all(std::vector<float>(count), stream);
+    const size_t bytes = count * sizeof(float);
+    const absl::Span<std::byte> from(reinterpret_cast<std::byte*>(mine.data()), bytes);
+    const absl::Span<std::byte> to(reinterpret_cast<std::byte*>(all.data()), bytes);
+    EXPECT_TRUE((*comm)->AllReduce(absl::MakeSpan(mine.data(), count)).ok());
+    EXPECT_TRUE((*comm)->Broadcast(from, 0).ok());
+    EXPECT_TRUE((*comm)->AllGather(from, to).ok());
+    EXPECT_EQ(mine.Download(), values);
+    EXPECT_EQ(all.Download(), values);
+  }
+  EXPECT_TRUE((*comm)->status().ok());
 }
 
 }  // namespace
