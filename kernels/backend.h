@@ -215,6 +215,10 @@ class Backend {
   virtual absl::StatusOr<std::unique_ptr<RopeTable>> MakeRopeTable(const RopeSpec& spec) = 0;
   virtual absl::StatusOr<std::unique_ptr<KvPool>> MakeKvPool(const KvLayout& layout,
                                                              int32_t num_blocks) = 0;
+  // Blocks in the host's memory for those that leave a pool of the same layout; page-locked where a
+  // device copies from and to it. RESOURCE_EXHAUSTED without so much.
+  virtual absl::StatusOr<std::unique_ptr<KvPool>> MakeHostKvPool(const KvLayout& layout,
+                                                                 int32_t num_blocks) = 0;
   // How this device meets those of the other ranks, in one epoch.
   virtual absl::StatusOr<std::unique_ptr<Rendezvous>> OpenRendezvous(
       const CommOptions& options) = 0;
@@ -234,6 +238,16 @@ class Backend {
   // Block operations take effect after the steps already run and before the next.
   virtual void CopyBlocks(KvPool& pool, absl::Span<const BlockCopy> copies) = 0;
   virtual void ZeroBlocks(KvPool& pool, absl::Span<const int32_t> blocks) = 0;
+
+  // Begins to copy blocks from one pool to another, one of them the host's: after the steps already
+  // run, beside those to come. Until it is finished both ends are the transfer's alone; no block is
+  // named twice. RESOURCE_EXHAUSTED when too many transfers are under way: nothing has begun then.
+  virtual absl::Status StartTransfer(KvPool& from,
+                                     KvPool& to,
+                                     absl::Span<const BlockCopy> copies) = 0;
+  // How many transfers have finished since Configure, in the order in which they began. Does not
+  // wait.
+  virtual absl::StatusOr<uint64_t> FinishedTransfers() = 0;
 
   // Checks and uploads a step over `pool`. INVALID_ARGUMENT when a token id, lane, position, block
   // or size is out of range; nothing has happened then.

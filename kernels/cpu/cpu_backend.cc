@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -90,6 +91,10 @@ class CpuBackend final : public Backend {
                                                      int32_t num_blocks) override {
     return CpuKvPool::Make(layout, num_blocks);
   }
+  absl::StatusOr<std::unique_ptr<KvPool>> MakeHostKvPool(const KvLayout& layout,
+                                                         int32_t num_blocks) override {
+    return CpuKvPool::Make(layout, num_blocks);
+  }
 
   absl::StatusOr<std::unique_ptr<Rendezvous>> OpenRendezvous(const CommOptions& options) override {
     return pagoda::OpenRendezvous(options);
@@ -109,6 +114,10 @@ class CpuBackend final : public Backend {
 
   void CopyBlocks(KvPool& pool, absl::Span<const BlockCopy> copies) override;
   void ZeroBlocks(KvPool& pool, absl::Span<const int32_t> blocks) override;
+
+  // All memory is the host's: a transfer is finished when it has begun.
+  absl::Status StartTransfer(KvPool& from, KvPool& to, absl::Span<const BlockCopy> copies) override;
+  absl::StatusOr<uint64_t> FinishedTransfers() override { return transfers_; }
 
   absl::StatusOr<PreparedStep*> Prepare(const StepInput& input, const KvPool& pool) override;
   absl::Status Run(PreparedStep& step,
@@ -153,6 +162,7 @@ class CpuBackend final : public Backend {
   std::vector<int32_t> tables_;                  // the lanes' block tables, TableStride of each
   std::array<std::optional<CpuStep>, 2> steps_;  // prepared in turn
   int next_step_ = 0;
+  uint64_t transfers_ = 0;
   std::optional<ThreadTeam::Step> running_;  // from Run to Sample or Collect
   std::vector<int32_t> drawn_;               // of ShareTokens
 };
@@ -170,6 +180,7 @@ absl::Status CpuBackend::Configure(const StepLimits& limits) {
     sample_scratch_.push_back(std::make_unique<SampleScratch>(limits.vocab_size));
   }
   next_step_ = 0;
+  transfers_ = 0;
   const size_t wanted =
       std::max(LinearScratchFloats(max_padded_in_) * sizeof(float), kAttentionScratchBytes);
   const size_t bytes = (wanted + 4095) / 4096 * 4096;
@@ -283,6 +294,22 @@ void CpuBackend::ZeroBlocks(KvPool& pool, absl::Span<const int32_t> blocks) {
   team_.ForEach(team_.size(), [&](int64_t part, int) {
     FillBlocks(Memory(pool), blocks, 0, static_cast<int>(part), team_.size());
   });
+}
+
+absl::Status CpuBackend::StartTransfer(KvPool& from,
+                                       KvPool& to,
+                                       absl::Span<const BlockCopy> copies) {
+  const size_t bytes = from.layout().BlockBytes();
+  CHECK_EQ(to.layout().BlockBytes(), bytes);
+  for (const BlockCopy& copy : copies) {
+    CheckBlock(from, copy.source);
+    CheckBlock(to, copy.destination);
+  }
+  team_.ForEach(static_cast<int64_t>(copies.size()), [&](int64_t i, int) {
+    std::memcpy(to.block(copies[i].destination), from.block(copies[i].source), bytes);
+  });
+  ++transfers_;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<const StepOutput*> CpuBackend::Collect(PreparedStep& step) {

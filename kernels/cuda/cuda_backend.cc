@@ -19,6 +19,7 @@
 #include "kernels/cuda/row_ops.h"
 #include "kernels/cuda/status.h"
 #include "kernels/cuda/step_watcher.h"
+#include "kernels/cuda/transfer_queue.h"
 #include "kernels/cuda/weights.h"
 
 namespace pagoda::cuda {
@@ -96,6 +97,11 @@ class CudaBackend final : public Backend {
     RETURN_IF_ERROR(Enter());
     return Noted(CudaKvPool::Make(layout, num_blocks, stream_));
   }
+  absl::StatusOr<std::unique_ptr<KvPool>> MakeHostKvPool(const KvLayout& layout,
+                                                         int32_t num_blocks) override {
+    RETURN_IF_ERROR(Enter());
+    return Noted(CudaHostKvPool::Make(layout, num_blocks));
+  }
   absl::StatusOr<std::unique_ptr<Rendezvous>> OpenRendezvous(const CommOptions& options) override {
     RETURN_IF_ERROR(Enter());
     size_t largest = 0;
@@ -130,6 +136,12 @@ class CudaBackend final : public Backend {
   void ZeroBlocks(KvPool& pool, absl::Span<const int32_t> blocks) override {
     for (const int32_t block : blocks) CheckBlock(pool, block);
     Keep(RunZeroBlocks(Memory(pool), blocks, stream_.get()), "clearing blocks");
+  }
+
+  absl::Status StartTransfer(KvPool& from, KvPool& to, absl::Span<const BlockCopy> copies) override;
+  absl::StatusOr<uint64_t> FinishedTransfers() override {
+    RETURN_IF_ERROR(Enter());
+    return Noted(transfers_->Finished());
   }
 
   absl::StatusOr<PreparedStep*> Prepare(const StepInput& input, const KvPool& pool) override;
@@ -200,6 +212,7 @@ class CudaBackend final : public Backend {
   DeviceBuffer edited_;
   std::array<std::unique_ptr<CudaStep>, 2> steps_;  // prepared in turn
   int next_step_ = 0;
+  std::unique_ptr<TransferQueue> transfers_;
 };
 
 DeviceMemory CudaBackend::memory() const {
@@ -226,6 +239,7 @@ absl::Status CudaBackend::Configure(const StepLimits& limits) {
   activations_.clear();
   steps_ = {};
   next_step_ = 0;
+  ASSIGN_OR_RETURN(transfers_, Noted(TransferQueue::Make()));
   has_token_.assign(limits.max_lanes, false);
   const EpochBytes bytes(limits);
   epoch_bytes_ = bytes.Sum();
@@ -253,6 +267,21 @@ absl::StatusOr<TensorView> CudaBackend::NewActivation(DType dtype, int64_t rows,
   epoch_bytes_ += bytes;
   activations_.push_back(std::move(memory));
   return TensorView{activations_.back().data(), dtype, rows, cols, stride};
+}
+
+absl::Status CudaBackend::StartTransfer(KvPool& from,
+                                        KvPool& to,
+                                        absl::Span<const BlockCopy> copies) {
+  CHECK((dynamic_cast<CudaKvPool*>(&from) == nullptr) !=
+        (dynamic_cast<CudaKvPool*>(&to) == nullptr))
+      << "a transfer is between the device and the host";
+  CHECK_EQ(from.layout().BlockBytes(), to.layout().BlockBytes());
+  for (const BlockCopy& copy : copies) {
+    CheckBlock(from, copy.source);
+    CheckBlock(to, copy.destination);
+  }
+  RETURN_IF_ERROR(Enter());
+  return Noted(transfers_->Start(Memory(from), Memory(to), copies, stream_));
 }
 
 absl::StatusOr<PreparedStep*> CudaBackend::Prepare(const StepInput& input, const KvPool& pool) {

@@ -180,4 +180,15 @@ absl::StatusOr<std::unique_ptr<CudaKvPool>> CudaKvPool::Make(const KvLayout& lay
   return pool;
 }
 
+absl::StatusOr<std::unique_ptr<CudaHostKvPool>> CudaHostKvPool::Make(const KvLayout& layout,
+                                                                     int32_t num_blocks) {
+  ASSIGN_OR_RETURN(const size_t bytes, KvPoolBytes(layout, num_blocks));
+  auto pool = std::make_unique<CudaHostKvPool>();
+  pool->layout_ = layout;
+  pool->num_blocks_ = num_blocks;
+  ASSIGN_OR_RETURN(pool->data_, PinnedBuffer::Make(bytes));
+  std::memset(pool->data_.data(), 0, bytes);
+  return pool;
+}
+
 }  // namespace pagoda::cuda

@@ -106,4 +106,21 @@ class CudaKvPool final : public KvPool {
   DeviceBuffer data_;
 };
 
+// Blocks in page-locked memory of the host.
+class CudaHostKvPool final : public KvPool {
+ public:
+  // As Backend::MakeHostKvPool.
+  static absl::StatusOr<std::unique_ptr<CudaHostKvPool>> Make(const KvLayout& layout,
+                                                              int32_t num_blocks);
+
+  const KvLayout& layout() const override { return layout_; }
+  int32_t num_blocks() const override { return num_blocks_; }
+  void* block(int32_t id) override { return data_.data<std::byte>() + id * layout_.BlockBytes(); }
+
+ private:
+  KvLayout layout_;
+  int32_t num_blocks_ = 0;
+  PinnedBuffer data_;
+};
+
 }  // namespace pagoda::cuda

@@ -52,6 +52,9 @@ class RecordingBackend final : public Backend {
   absl::StatusOr<std::unique_ptr<KvPool>> MakeKvPool(const KvLayout&, int32_t) override {
     return absl::UnimplementedError("");
   }
+  absl::StatusOr<std::unique_ptr<KvPool>> MakeHostKvPool(const KvLayout&, int32_t) override {
+    return absl::UnimplementedError("");
+  }
   absl::StatusOr<std::unique_ptr<Rendezvous>> OpenRendezvous(const CommOptions&) override {
     return absl::UnimplementedError("");
   }
@@ -76,6 +79,11 @@ class RecordingBackend final : public Backend {
     for (int32_t block : blocks) absl::StrAppend(&call, " ", block);
     calls.push_back(call);
   }
+
+  absl::Status StartTransfer(KvPool&, KvPool&, absl::Span<const BlockCopy>) override {
+    return absl::UnimplementedError("");
+  }
+  absl::StatusOr<uint64_t> FinishedTransfers() override { return 0; }
 
   absl::StatusOr<PreparedStep*> Prepare(const StepInput&, const KvPool&) override {
     return absl::UnimplementedError("");

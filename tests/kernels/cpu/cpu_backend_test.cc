@@ -287,6 +287,23 @@ TEST(CpuBackendTest, BlocksAreCopiedAndZeroed) {
   EXPECT_EQ(static_cast<const char*>(world.pool().block(7))[bytes - 1], 0x11);
 }
 
+TEST(CpuBackendTest, BlocksGoOutAndComeBack) {
+  World world({.threads = 2});
+  const KvLayout& layout = world.pool().layout();
+  const auto host = *world.backend().MakeHostKvPool(layout, 4);
+  std::memset(world.pool().block(3), 0x11, layout.BlockBytes());
+  std::memset(world.pool().block(5), 0x22, layout.BlockBytes());
+  ASSERT_TRUE(world.backend().StartTransfer(world.pool(), *host, {{3, 1}, {5, 2}}).ok());
+  ASSERT_TRUE(world.backend().StartTransfer(*host, world.pool(), {{1, 7}}).ok());
+  EXPECT_EQ(*world.backend().FinishedTransfers(), 2);
+  const auto last = [&layout](void* block) {
+    return static_cast<const char*>(block)[layout.BlockBytes() - 1];
+  };
+  EXPECT_EQ(last(host->block(2)), 0x22);
+  EXPECT_EQ(last(host->block(3)), 0);
+  EXPECT_EQ(last(world.pool().block(7)), 0x11);
+}
+
 TEST(CpuBackendTest, OptionsAreCheckedAndDescribed) {
   EXPECT_EQ(MakeCpuBackend({.threads = -1}).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(MakeCpuBackend({.threads = 5000}).status().code(), absl::StatusCode::kInvalidArgument);

@@ -32,6 +32,14 @@ cudaError_t cudaMemcpyAsync(void* destination,
                             size_t bytes,
                             cudaMemcpyKind kind,
                             cudaStream_t stream);
+cudaError_t cudaMemcpyBatchAsync(void* const* destinations,
+                                 const void* const* sources,
+                                 const size_t* sizes,
+                                 size_t count,
+                                 cudaMemcpyAttributes* attributes,
+                                 size_t* firsts,
+                                 size_t num_attributes,
+                                 cudaStream_t stream);
 cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t stream);
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);

@@ -89,6 +89,9 @@ cudaError_t Launch(const cudaLaunchConfig_t& config,
       (allowed == runtime.shared_limits()->end() ? kSharedByDefault : allowed->second)) {
     return cudaErrorInvalidValue;
   }
+  if (runtime.streams()->count(config.stream) > 0 && config.stream->device != Runtime::device()) {
+    LaunchError(shape, "the stream is of another device than the thread's");
+  }
   if (uint64_t{shape.cta.x} * shape.cta.y * shape.cta.z % kWarp != 0) {
     LaunchError(shape, "a CTA's threads must fill its warps");
   }

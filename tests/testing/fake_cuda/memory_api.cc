@@ -1,6 +1,9 @@
 // The device, its memory, and copies.
 #include <cstdio>
 #include <cstring>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 #include "tests/testing/fake_cuda/api.h"
 #include "tests/testing/fake_cuda/grid.h"
@@ -128,6 +131,38 @@ cudaError_t cudaMemcpyAsync(void* destination,
   }
   return runtime.Enqueue(stream, {[=](Random*) {
                            std::memmove(destination, source, bytes);
+                           return true;
+                         }});
+}
+
+// The copies of a batch run in any order.
+cudaError_t cudaMemcpyBatchAsync(void* const* destinations,
+                                 const void* const* sources,
+                                 const size_t* sizes,
+                                 size_t count,
+                                 cudaMemcpyAttributes* attributes,
+                                 size_t* firsts,
+                                 size_t num_attributes,
+                                 cudaStream_t stream) {
+  Runtime& runtime = Runtime::Get();
+  MutexLock lock(runtime.mutex());
+  if (const cudaError_t error = runtime.EnterUncapturable(); error != cudaSuccess) return error;
+  if (count == 0 || num_attributes != 1 || firsts[0] != 0 ||
+      attributes->srcAccessOrder != cudaMemcpySrcAccessOrderStream) {
+    return cudaErrorInvalidValue;
+  }
+  std::vector<std::tuple<void*, const void*, size_t>> copies;
+  for (size_t i = 0; i < count; ++i) {
+    for (const void* p : {static_cast<const void*>(destinations[i]), sources[i]}) {
+      const bool on_device = pagoda::fake_cuda::IsDeviceAddress(p);
+      if (!pagoda::fake_cuda::CanHold(p, sizes[i], on_device)) return cudaErrorInvalidValue;
+    }
+    copies.emplace_back(destinations[i], sources[i], sizes[i]);
+  }
+  return runtime.Enqueue(stream, {[copies = std::move(copies)](Random* random) mutable {
+                           random->Shuffle(&copies);
+                           for (const auto& [to, from, bytes] : copies)
+                             std::memcpy(to, from, bytes);
                            return true;
                          }});
 }

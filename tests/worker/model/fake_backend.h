@@ -107,6 +107,9 @@ class FakeBackend : public Backend {
   absl::StatusOr<std::unique_ptr<KvPool>> MakeKvPool(const KvLayout&, int32_t) override {
     return absl::UnimplementedError("fake");
   }
+  absl::StatusOr<std::unique_ptr<KvPool>> MakeHostKvPool(const KvLayout&, int32_t) override {
+    return absl::UnimplementedError("fake");
+  }
   absl::StatusOr<std::unique_ptr<Rendezvous>> OpenRendezvous(const CommOptions&) override {
     return absl::UnimplementedError("fake");
   }
@@ -115,6 +118,10 @@ class FakeBackend : public Backend {
   void CopyLaneToken(int32_t, int32_t) override {}
   void CopyBlocks(KvPool&, absl::Span<const BlockCopy>) override {}
   void ZeroBlocks(KvPool&, absl::Span<const int32_t>) override {}
+  absl::Status StartTransfer(KvPool&, KvPool&, absl::Span<const BlockCopy>) override {
+    return absl::UnimplementedError("fake");
+  }
+  absl::StatusOr<uint64_t> FinishedTransfers() override { return 0; }
   absl::StatusOr<PreparedStep*> Prepare(const StepInput&, const KvPool&) override {
     return absl::UnimplementedError("fake");
   }

@@ -1,0 +1,82 @@
+// What no machine that works does: on the fake device alone.
+#include <cuda_runtime.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/nccl_communicator.h"
+#include "tests/kernels/cuda/device_array.h"
+#include "tests/testing/fake_cuda/nccl_comm.h"
+#include "tests/testing/fake_cuda/runtime.h"
+
+namespace pagoda::cuda {
+namespace {
+
+constexpr KvLayout kLayout = {.num_layers = 1, .num_kv_heads = 1, .head_dim = 64, .block_size = 8};
+constexpr StepLimits kLimits = {.max_tokens = 8,
+                                .max_lanes = 2,
+                                .max_logits_rows = 2,
+                                .max_sample_rows = 2,
+                                .max_model_len = 64,
+                                .vocab_size = 32,
+                                .head_dim = 64};
+
+TEST(LostDevice, IsKeptAsTheBackendsStatus) {
+  {
+    const auto backend = *MakeCudaBackend({});
+    ASSERT_EQ(backend->Configure(kLimits), absl::OkStatus());
+    const auto pool = *backend->MakeKvPool(kLayout, 4);
+    EXPECT_EQ(backend->status(), absl::OkStatus());
+    // What is wrong with a request is none of the device's faults.
+    EXPECT_FALSE(backend->NewActivation(DType::kF32, 0, 1).ok());
+    const std::vector<SequenceInput> bad = {{.lane = 99, .num_tokens = 1}};
+    EXPECT_FALSE(backend->Prepare({.sequences = bad}, *pool).ok());
+    EXPECT_EQ(backend->status(), absl::OkStatus());
+    fake_cuda::BreakDevice(cudaErrorIllegalAddress);
+    backend->SetLaneToken(0, 1);  // answers nothing itself
+    EXPECT_EQ(backend->status().code(), absl::StatusCode::kInternal);
+    EXPECT_EQ(backend->Prepare({}, *pool).status().code(), absl::StatusCode::kInternal);
+    const std::string message(backend->status().message());
+    EXPECT_NE(message.find("cudaErrorIllegalAddress"), std::string::npos) << message;
+  }
+  fake_cuda::SetSeed(1);
+}
+
+TEST(SeveralDevices, AnyThreadReachesTheBackendsOwn) {
+  const auto backend = *MakeCudaBackend({.device = 1});
+  ASSERT_CUDA(cudaSetDevice(0));
+  std::thread other([&] {
+    ASSERT_EQ(backend->Configure(kLimits), absl::OkStatus());
+    const auto pool = *backend->MakeKvPool(kLayout, 4);
+    backend->SetLaneToken(0, 1);
+    const std::vector<BlockCopy> copies = {{1, 2}};
+    backend->CopyBlocks(*pool, copies);
+    EXPECT_EQ(backend->status(), absl::OkStatus());
+  });
+  other.join();
+  EXPECT_NE(backend->info().memory, (*MakeCudaBackend({}))->info().memory);
+}
+
+TEST(NcclDeathTest, AnAbortThatDoesNotReturnEndsTheProcess) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(
+      {
+        fake_cuda::nccl_aborts_hang = true;
+        const Stream stream = MakeStreamOrDie();
+        const auto comm = ConnectNccl(*NewNcclId(),
+                                      {.rank = 0,
+                                       .size = 2,
+                                       .stream = stream.get(),
+                                       .max_bytes = 1024,
+                                       .connect_timeout = absl::Milliseconds(10),
+                                       .abort_timeout = absl::Milliseconds(20)});
+      },
+      ::testing::ExitedWithCode(1),
+      "NCCL did not abort within 20ms");
+}
+
+}  // namespace
+}  // namespace pagoda::cuda
