@@ -37,6 +37,7 @@ template <CombineOp kOp>
 cudaError_t RunOp(int ranks, const CombineArgs& args, cudaStream_t stream) {
   const int64_t ctas = std::min((args.count + kThreads - 1) / kThreads, kMostCtas);
   const LaunchShape shape = {"Combine", static_cast<unsigned>(ctas), kThreads, 0, stream};
+  if (ranks == 1) return Launch(shape, Combine<kOp, 1>, args);
   if (ranks == 2) return Launch(shape, Combine<kOp, 2>, args);
   if (ranks == 4) return Launch(shape, Combine<kOp, 4>, args);
   return Launch(shape, Combine<kOp, 8>, args);
