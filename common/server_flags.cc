@@ -158,6 +158,11 @@ void AddWorkerFlags(ServerFlags* flags, FlagSet* set) {
             .help = "Part of a GPU's memory that weights, KV pool and steps take together.",
             .min = 0.01,
             .max = 1});
+  set->Add({.name = "deterministic",
+            .group = "Device",
+            .target = &flags->deterministic,
+            .help = "Results depend on nothing but the request; without it a GPU multiplies by "
+                    "cuBLASLt, whose sums depend on the batch. A CPU knows no other way."});
   AddComm(flags, set);
 }
 
@@ -192,6 +197,7 @@ std::vector<std::string> WorkerArguments(const ServerFlags& flags) {
   return {absl::StrCat("--cpu-isa=", flags.cpu_isa),
           absl::StrCat("--threads=", flags.threads),
           absl::StrCat("--gpu-memory-utilization=", flags.gpu_memory_utilization),
+          absl::StrCat("--deterministic=", flags.deterministic ? "true" : "false"),
           absl::StrCat("--comm-backend=", flags.comm_backend),
           absl::StrCat("--comm-interface=", flags.comm_interface),
           absl::StrCat("--log-format=", flags.log_format)};

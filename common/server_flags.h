@@ -37,6 +37,7 @@ struct ServerFlags {
   std::string cpu_isa = "auto";
   int64_t threads = 0;  // 0: every CPU that the process may use
   double gpu_memory_utilization = 0.9;
+  bool deterministic = true;
   // Operation.
   absl::Duration drain_timeout = absl::Minutes(5);
   std::string log_format = "text";

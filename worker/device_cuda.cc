@@ -4,7 +4,8 @@
 namespace pagoda {
 
 BackendFactory DeviceOf(const ServerFlags& flags) {
-  return cuda::CudaDevice({.memory_utilization = flags.gpu_memory_utilization});
+  return cuda::CudaDevice(
+      {.memory_utilization = flags.gpu_memory_utilization, .deterministic = flags.deterministic});
 }
 
 }  // namespace pagoda

@@ -12,8 +12,10 @@
 #include "common/status.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/block_ops.h"
+#include "kernels/cuda/cublas_linear.h"
 #include "kernels/cuda/cuda_rendezvous.h"
 #include "kernels/cuda/cuda_step.h"
+#include "kernels/cuda/device_info.h"
 #include "kernels/cuda/layer_ops.h"
 #include "kernels/cuda/resources.h"
 #include "kernels/cuda/row_ops.h"
@@ -56,11 +58,13 @@ class CudaBackend final : public Backend {
   CudaBackend(const CudaBackendOptions& options,
               DeviceInfo info,
               int32_t multiprocessors,
-              Stream stream)
+              Stream stream,
+              std::unique_ptr<CublasLinear> cublas)
       : options_(options),
         info_(std::move(info)),
         multiprocessors_(multiprocessors),
-        stream_(std::move(stream)) {}
+        stream_(std::move(stream)),
+        cublas_(std::move(cublas)) {}
   // Its thread sees the end of every step before their events go.
   ~CudaBackend() override { watcher_.reset(); }
 
@@ -77,7 +81,11 @@ class CudaBackend final : public Backend {
       absl::Span<const HostTensor> parts,
       absl::Span<const HostTensor> biases) override {
     RETURN_IF_ERROR(Enter());
-    return Noted(CudaLinear::Make(spec, parts, biases, stream_));
+    const bool by_cublas = cublas_ != nullptr && spec.dtype == DType::kBf16;
+    ASSIGN_OR_RETURN(std::unique_ptr<CudaLinear> linear,
+                     Noted(CudaLinear::Make(spec, parts, biases, stream_, !by_cublas)));
+    if (by_cublas) cublas_->Add(linear->packed());
+    return linear;
   }
   absl::StatusOr<std::unique_ptr<EmbeddingWeight>> PackEmbedding(const EmbeddingSpec& spec,
                                                                  const HostTensor& table) override {
@@ -169,6 +177,10 @@ class CudaBackend final : public Backend {
     return {static_cast<std::byte*>(pool.block(0)), pool.layout().BlockBytes()};
   }
 
+  uint64_t CublasBytes(const StepLimits& limits) const {
+    return cublas_ == nullptr ? 0 : cublas_->Bytes(limits.max_tokens, limits.max_logits_rows);
+  }
+
   // Each of the backend's threads has a device of its own, the first one to begin with.
   absl::Status Enter() const {
     return Noted(ToStatus(cudaSetDevice(options_.device), "choosing the device"));
@@ -195,6 +207,7 @@ class CudaBackend final : public Backend {
   const DeviceInfo info_;
   const int32_t multiprocessors_;
   const Stream stream_;
+  const std::unique_ptr<CublasLinear> cublas_;  // null: every linear is ours
   absl::Status status_;
   std::optional<StepWatcher> watcher_;
 
@@ -227,7 +240,7 @@ DeviceMemory CudaBackend::memory() const {
 
 uint64_t CudaBackend::PoolMemory(const StepLimits& limits, uint64_t reserved) const {
   const uint64_t available = memory().available + epoch_bytes_;
-  const uint64_t needed = EpochBytes(limits).Sum() + reserved;
+  const uint64_t needed = EpochBytes(limits).Sum() + CublasBytes(limits) + reserved;
   return available > needed ? available - needed : 0;
 }
 
@@ -242,7 +255,10 @@ absl::Status CudaBackend::Configure(const StepLimits& limits) {
   ASSIGN_OR_RETURN(transfers_, Noted(TransferQueue::Make()));
   has_token_.assign(limits.max_lanes, false);
   const EpochBytes bytes(limits);
-  epoch_bytes_ = bytes.Sum();
+  epoch_bytes_ = bytes.Sum() + CublasBytes(limits);
+  if (cublas_ != nullptr) {
+    RETURN_IF_ERROR(Noted(cublas_->Reserve(limits.max_tokens, limits.max_logits_rows)));
+  }
   ASSIGN_OR_RETURN(lane_tokens_, Noted(DeviceBuffer::Make(bytes.lane_tokens)));
   ASSIGN_OR_RETURN(tables_, Noted(DeviceBuffer::Make(bytes.tables)));
   ASSIGN_OR_RETURN(workspace_, Noted(DeviceBuffer::Make(bytes.workspace)));
@@ -307,7 +323,8 @@ absl::Status CudaBackend::Run(PreparedStep& step,
                     .tables = tables_.data<int32_t>(),
                     .workspace = workspace_.data<float>(),
                     .carry = carry_.data<float>(),
-                    .max_ctas = multiprocessors_ * kCtasPerMultiprocessor},
+                    .max_ctas = multiprocessors_ * kCtasPerMultiprocessor,
+                    .cublas = cublas_.get()},
                    stream_.get());
   RETURN_IF_ERROR(body(ops));
   RETURN_IF_ERROR(Noted(ops.status()));
@@ -341,25 +358,6 @@ absl::StatusOr<const StepOutput*> CudaBackend::Collect(PreparedStep& step) {
   return Noted(Own(step).Collect());
 }
 
-absl::StatusOr<DeviceInfo> Describe(int device) {
-  cudaDeviceProp properties;
-  RETURN_IF_ERROR(ToStatus(cudaGetDeviceProperties(&properties, device), "asking for the device"));
-  char bus[16] = "";
-  RETURN_IF_ERROR(
-      ToStatus(cudaDeviceGetPCIBusId(bus, sizeof(bus), device), "asking for the device's place"));
-  int major = 0, minor = 0;
-  RETURN_IF_ERROR(
-      ToStatus(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device),
-               "asking for the architecture"));
-  RETURN_IF_ERROR(
-      ToStatus(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device),
-               "asking for the architecture"));
-  const std::string kind = absl::StrCat("cuda sm_", major, minor);
-  return DeviceInfo{.kind = kind,
-                    .description = absl::StrCat(properties.name, ", ", kind, ", device ", device),
-                    .memory = absl::StrCat("gpu ", bus)};
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const CudaBackendOptions& options) {
@@ -369,23 +367,23 @@ absl::StatusOr<std::unique_ptr<Backend>> MakeCudaBackend(const CudaBackendOption
                                                    ", expected above 0 to 1"));
   }
   RETURN_IF_ERROR(ToStatus(cudaSetDevice(options.device), absl::StrCat("device ", options.device)));
-  ASSIGN_OR_RETURN(DeviceInfo info, Describe(options.device));
+  ASSIGN_OR_RETURN(DeviceInfo info, DescribeDevice(options.device));
   int multiprocessors = 0;
   RETURN_IF_ERROR(ToStatus(
       cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, options.device),
       "asking for the device's size"));
   RETURN_IF_ERROR(ToStatus(PrepareAttention(), "allowing shared memory"));
   ASSIGN_OR_RETURN(Stream stream, MakeStream());
+  std::unique_ptr<CublasLinear> cublas;
+  if (!options.deterministic) {
+    ASSIGN_OR_RETURN(cublas, CublasLinear::Make());
+    absl::StrAppend(&info.kind, " cublaslt");
+  }
   return std::make_unique<CudaBackend>(options,
                                        std::move(info),
                                        multiprocessors,
-                                       std::move(stream));
-}
-
-absl::StatusOr<int> NumDevices() {
-  int count = 0;
-  RETURN_IF_ERROR(ToStatus(cudaGetDeviceCount(&count), "looking for a device"));
-  return count;
+                                       std::move(stream),
+                                       std::move(cublas));
 }
 
 BackendFactory CudaDevice(const CudaBackendOptions& options) {

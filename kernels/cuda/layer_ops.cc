@@ -132,7 +132,11 @@ void CudaLayerOps::RunOne(TensorView x,
   args.y = out.data;
   args.y_stride = out.row_stride;
   args.rows = static_cast<int32_t>(rows);
-  Check(RunLinear(args, stream_), "linear");
+  if (memory_.cublas == nullptr || packed.dtype != DType::kBf16) {
+    Check(RunLinear(args, stream_), "linear");
+  } else if (status_.ok()) {
+    status_ = memory_.cublas->Run(args, stream_);
+  }
 }
 
 void CudaLayerOps::RopeAndStoreKv(int layer,

@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "kernels/backend.h"
+#include "kernels/cuda/cublas_linear.h"
 #include "kernels/cuda/cuda_step.h"
 
 namespace pagoda::cuda {
@@ -16,6 +17,7 @@ struct LayerMemory {
   float* workspace = nullptr;  // of attention
   float* carry = nullptr;
   int32_t max_ctas = 0;
+  CublasLinear* cublas = nullptr;  // for linears of bf16; null: our own
 };
 
 class CudaLayerOps final : public LayerOps {

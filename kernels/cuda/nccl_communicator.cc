@@ -15,7 +15,7 @@
 #include "common/mutex.h"
 #include "common/status.h"
 #include "kernels/cuda/comm_ops.h"
-#include "kernels/cuda/nccl/nccl_api.h"
+#include "kernels/cuda/libraries/nccl_api.h"
 #include "kernels/cuda/resources.h"
 #include "kernels/cuda/status.h"
 

@@ -102,9 +102,11 @@ absl::StatusOr<DeviceBuffer> Upload(const void* data, size_t bytes, const Stream
 absl::StatusOr<std::unique_ptr<CudaLinear>> CudaLinear::Make(const LinearSpec& spec,
                                                              absl::Span<const HostTensor> parts,
                                                              absl::Span<const HostTensor> biases,
-                                                             const Stream& stream) {
+                                                             const Stream& stream,
+                                                             bool in_slices) {
   RETURN_IF_ERROR(CheckLinear(spec, parts, biases));
-  ASSIGN_OR_RETURN(const int slices, LocalSlices(spec));
+  ASSIGN_OR_RETURN(int slices, LocalSlices(spec));
+  if (!in_slices) slices = 1;
   auto linear = std::make_unique<CudaLinear>();
   PackedLinear& packed = linear->packed_;
   packed = ShapeOf(spec, parts, slices);

@@ -21,11 +21,12 @@ absl::StatusOr<DeviceBuffer> Upload(const void* data, size_t bytes, const Stream
 
 class CudaLinear final : public LinearWeight {
  public:
-  // As Backend::PackLinear.
+  // As Backend::PackLinear; in one slice where the contract's tree does not matter.
   static absl::StatusOr<std::unique_ptr<CudaLinear>> Make(const LinearSpec& spec,
                                                           absl::Span<const HostTensor> parts,
                                                           absl::Span<const HostTensor> biases,
-                                                          const Stream& stream);
+                                                          const Stream& stream,
+                                                          bool in_slices = true);
 
   int64_t in() const override { return packed_.in; }
   int64_t out() const override { return packed_.out; }

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/random.h"
 #include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/device_info.h"
 #include "tests/equality/local_group.h"
 #include "tests/testing/tiny_model.h"
 

@@ -13,8 +13,8 @@
 
 #include "common/check.h"
 #include "common/clock.h"
-#include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/cuda_rendezvous.h"
+#include "kernels/cuda/device_info.h"
 #include "kernels/cuda/nccl_communicator.h"
 #include "tests/kernels/comm/communicator_suite.h"
 #include "tests/kernels/cuda/device_array.h"
