@@ -54,7 +54,9 @@ stage_sim() {
 }
 
 stage_cuda() { # device code for sm_80 and sm_90a; what runs on a device where there is one
-  local tests=(kernels_cuda_test cuda_demo_test cuda_bench)
+  local tests=(
+    kernels_cuda_test cuda_demo_test cuda_comm_test cuda_equality_test cuda_e2e_test cuda_bench
+  )
   scripts/build.sh cuda "${tests[@]}"
   if [ -e /dev/nvidiactl ]; then
     run_ctest build/cuda -R "^($(IFS='|' && echo "${tests[*]}"))\$"
