@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "tests/testing/open_epoch.h"
 #include "tests/testing/recording_backend.h"
 #include "tests/worker/runner/plan_text.h"
@@ -84,6 +85,46 @@ TEST_F(RunnerTest, TruncateGoesBackAndDrawsTheSameAgain) {
   EXPECT_EQ(result_.tokens(0), first);
   ASSERT_TRUE(Step("epoch: 1 step: 4").ok());
   EXPECT_EQ(result_.tokens(0), second);
+}
+
+// Forks and truncates read histories, of which the last token may still be under way.
+TEST_F(RunnerTest, PlansSentAheadGiveWhatTheyGiveOneByOne) {
+  const std::vector<std::string> plans = {
+      R"(epoch: 1 step: 1 snapshot: true
+      ops { bind { lane: 0 tokens: [7, 8, 9] } }
+      ops { append { lane: 0 first: 5 } }
+      rows { lane: 0 chunk: 3 })",
+      R"(epoch: 1 step: 2
+      ops { fork { source: 0 lane: 1 sampling { temperature: 1.5 seed: 4 } } })",
+      R"(epoch: 1 step: 3 digest: true
+      ops { copy { src: 5 dst: 9 } }
+      ops { set { lane: 1 index: 0 block: 9 } })",
+      R"(epoch: 1 step: 4
+      ops { truncate { lane: 1 tokens: 4 } }
+      rows { lane: 1 hold: true })",
+      R"(epoch: 1 step: 5
+      ops { unbind { lane: 0 } }
+      rows { lane: 1 hold: true })"};
+  std::vector<std::string> results[2];
+  for (const int ahead : {0, 1}) {
+    ASSERT_TRUE(testing::OpenEpoch(*runner_, Config(1)).ok());
+    const auto collect = [&] {
+      ASSERT_TRUE(runner_->Collect(&result_).ok());
+      result_.clear_busy_ns();
+      results[ahead].push_back(result_.ShortDebugString());
+    };
+    for (const std::string& plan : plans) {
+      const absl::Status status = runner_->Submit(ParsePlan(plan));
+      ASSERT_TRUE(status.ok()) << status;
+      if (runner_->pending() > ahead) collect();
+    }
+    while (runner_->pending() > 0) collect();
+    const auto& history = runner_->lanes().lane(1).history;
+    EXPECT_EQ(history.size(), 4u);
+    results[ahead].push_back(absl::StrJoin(history, " "));
+  }
+  EXPECT_EQ(results[0].size(), plans.size() + 1);
+  EXPECT_EQ(results[0], results[1]);
 }
 
 TEST_F(RunnerTest, LogprobsComeOnlyWhereTheyAreAskedFor) {
