@@ -3,8 +3,8 @@
 #   each barrier and each wait for asynchronous copies, an event or a stream in kernels/cuda is
 #   deleted;
 #   each patch of this folder is applied.
-# The file's tests must notice in some schedule, or survivors.txt says why they cannot. The copy as it
-# is must pass.
+# The file's tests must notice in some schedule, or survivors.txt says why they cannot. The copy as
+# it is must pass.
 set -euo pipefail
 cd "$(dirname "$0")/../../../.."
 mutants=$PWD/tests/testing/fake_cuda/mutants
