@@ -26,7 +26,9 @@ TEST(StepWatcher, SaysThatAStepIsDoneOnceItIs) {
   watcher.Wait();  // for nothing
   EXPECT_EQ(done, 0);
   for (const Event& event : events) {
-    ASSERT_CUDA(cudaMemsetAsync(memory.data(), 1, 4000, stream.get()));
+    for (int i = 0; i < 50; ++i) {
+      ASSERT_CUDA(cudaMemsetAsync(memory.data(), i, 4000, stream.get()));
+    }
     ASSERT_CUDA(cudaEventRecord(event.get(), stream.get()));
     watcher.Watch(event.get());
   }
