@@ -34,16 +34,17 @@ constexpr int32_t kCtasPerMultiprocessor = 4;
 constexpr int64_t kRowAlignment = 64;       // elements
 constexpr int32_t kMaxDimension = 1 << 28;  // of an activation
 
-// Device bytes of the kernels' own, for steps within `limits`.
+// Device bytes of the kernels' own, for steps within `limits`; `cublas` may be null.
 struct EpochBytes {
-  explicit EpochBytes(const StepLimits& limits)
+  EpochBytes(const StepLimits& limits, const CublasLinear* cublas)
       : lane_tokens(limits.max_lanes * sizeof(int32_t)),
         tables(size_t{1} * limits.max_lanes * TableStride(limits) * sizeof(int32_t)),
         workspace(kSlots * AttentionSlotFloats(limits.head_dim) * sizeof(float)),
         carry(2 * AttentionSlotFloats(limits.head_dim) * sizeof(float)),
         edited(sizeof(float) * limits.max_sample_rows * limits.vocab_size),
-        steps(2 * CudaStep::Bytes(limits, kSlots)) {}
-  size_t Sum() const { return lane_tokens + tables + workspace + carry + edited + steps; }
+        steps(2 * CudaStep::Bytes(limits, kSlots)),
+        linears(cublas == nullptr ? 0 : cublas->Bytes(limits.max_tokens, limits.max_logits_rows)) {}
+  size_t Sum() const { return lane_tokens + tables + workspace + carry + edited + steps + linears; }
 
   size_t lane_tokens;  // int32 [max_lanes]
   size_t tables;       // int32 [max_lanes, TableStride]
@@ -51,6 +52,7 @@ struct EpochBytes {
   size_t carry;
   size_t edited;  // f32 [max_sample_rows, vocab]
   size_t steps;
+  size_t linears;
 };
 
 class CudaBackend final : public Backend {
@@ -113,9 +115,7 @@ class CudaBackend final : public Backend {
   absl::StatusOr<std::unique_ptr<Rendezvous>> OpenRendezvous(const CommOptions& options) override {
     RETURN_IF_ERROR(Enter());
     size_t largest = 0;
-    for (const DeviceBuffer& activation : activations_) {
-      largest = std::max(largest, activation.bytes());
-    }
+    for (const DeviceBuffer& buffer : activations_) largest = std::max(largest, buffer.bytes());
     return OpenCudaRendezvous(options, options_.device, stream_.get(), largest);
   }
 
@@ -125,13 +125,17 @@ class CudaBackend final : public Backend {
   void SetLaneToken(int32_t lane, int32_t token) override {
     CHECK_LT(static_cast<size_t>(lane), has_token_.size());
     has_token_[lane] = token >= 0;
-    Keep(RunSetLaneToken(lane_tokens_.data<int32_t>(), lane, -1, token, stream_.get()), "a lane");
+    Queue("a lane", [&] {
+      return RunSetLaneToken(lane_tokens_.data<int32_t>(), lane, -1, token, stream_.get());
+    });
   }
   void CopyLaneToken(int32_t from, int32_t to) override {
     CHECK_LT(static_cast<size_t>(from), has_token_.size());
     CHECK_LT(static_cast<size_t>(to), has_token_.size());
     has_token_[to] = has_token_[from];
-    Keep(RunSetLaneToken(lane_tokens_.data<int32_t>(), to, from, 0, stream_.get()), "a lane");
+    Queue("a lane", [&] {
+      return RunSetLaneToken(lane_tokens_.data<int32_t>(), to, from, 0, stream_.get());
+    });
   }
 
   void CopyBlocks(KvPool& pool, absl::Span<const BlockCopy> copies) override {
@@ -139,11 +143,11 @@ class CudaBackend final : public Backend {
       CheckBlock(pool, copy.source);
       CheckBlock(pool, copy.destination);
     }
-    Keep(RunCopyBlocks(Memory(pool), copies, stream_.get()), "copying blocks");
+    Queue("copying blocks", [&] { return RunCopyBlocks(Memory(pool), copies, stream_.get()); });
   }
   void ZeroBlocks(KvPool& pool, absl::Span<const int32_t> blocks) override {
     for (const int32_t block : blocks) CheckBlock(pool, block);
-    Keep(RunZeroBlocks(Memory(pool), blocks, stream_.get()), "clearing blocks");
+    Queue("clearing blocks", [&] { return RunZeroBlocks(Memory(pool), blocks, stream_.get()); });
   }
 
   absl::Status StartTransfer(KvPool& from, KvPool& to, absl::Span<const BlockCopy> copies) override;
@@ -177,10 +181,6 @@ class CudaBackend final : public Backend {
     return {static_cast<std::byte*>(pool.block(0)), pool.layout().BlockBytes()};
   }
 
-  uint64_t CublasBytes(const StepLimits& limits) const {
-    return cublas_ == nullptr ? 0 : cublas_->Bytes(limits.max_tokens, limits.max_logits_rows);
-  }
-
   // Each of the backend's threads has a device of its own, the first one to begin with.
   absl::Status Enter() const {
     return Noted(ToStatus(cudaSetDevice(options_.device), "choosing the device"));
@@ -199,8 +199,10 @@ class CudaBackend final : public Backend {
     return result;
   }
   // Errors of calls that return none are those of the next Collect.
-  void Keep(cudaError_t error, const char* what) {
-    if (status_.ok()) status_ = Noted(ToStatus(error, what));
+  void Queue(const char* what, absl::FunctionRef<cudaError_t()> launch) {
+    absl::Status status = Enter();
+    if (status.ok()) status = Noted(ToStatus(launch(), what));
+    if (status_.ok()) status_ = std::move(status);
   }
 
   const CudaBackendOptions options_;
@@ -240,7 +242,7 @@ DeviceMemory CudaBackend::memory() const {
 
 uint64_t CudaBackend::PoolMemory(const StepLimits& limits, uint64_t reserved) const {
   const uint64_t available = memory().available + epoch_bytes_;
-  const uint64_t needed = EpochBytes(limits).Sum() + CublasBytes(limits) + reserved;
+  const uint64_t needed = EpochBytes(limits, cublas_.get()).Sum() + reserved;
   return available > needed ? available - needed : 0;
 }
 
@@ -254,8 +256,8 @@ absl::Status CudaBackend::Configure(const StepLimits& limits) {
   next_step_ = 0;
   ASSIGN_OR_RETURN(transfers_, Noted(TransferQueue::Make()));
   has_token_.assign(limits.max_lanes, false);
-  const EpochBytes bytes(limits);
-  epoch_bytes_ = bytes.Sum() + CublasBytes(limits);
+  const EpochBytes bytes(limits, cublas_.get());
+  epoch_bytes_ = bytes.Sum();
   if (cublas_ != nullptr) {
     RETURN_IF_ERROR(Noted(cublas_->Reserve(limits.max_tokens, limits.max_logits_rows)));
   }

@@ -2,6 +2,8 @@
 #include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 #include <vector>
@@ -48,15 +50,16 @@ TEST(LostDevice, IsKeptAsTheBackendsStatus) {
 TEST(SeveralDevices, AnyThreadReachesTheBackendsOwn) {
   const auto backend = *MakeCudaBackend({.device = 1});
   ASSERT_CUDA(cudaSetDevice(0));
-  std::thread other([&] {
-    ASSERT_EQ(backend->Configure(kLimits), absl::OkStatus());
-    const auto pool = *backend->MakeKvPool(kLayout, 4);
-    backend->SetLaneToken(0, 1);
-    const std::vector<BlockCopy> copies = {{1, 2}};
-    backend->CopyBlocks(*pool, copies);
-    EXPECT_EQ(backend->status(), absl::OkStatus());
-  });
-  other.join();
+  const auto on_a_thread = [](const std::function<void()>& call) { std::thread(call).join(); };
+  std::unique_ptr<KvPool> pool;
+  on_a_thread([&] { ASSERT_EQ(backend->Configure(kLimits), absl::OkStatus()); });
+  on_a_thread([&] { pool = *backend->MakeKvPool(kLayout, 4); });
+  on_a_thread([&] { backend->SetLaneToken(0, 1); });
+  on_a_thread([&] { backend->CopyLaneToken(0, 1); });
+  on_a_thread([&] { backend->CopyBlocks(*pool, {{1, 2}}); });
+  on_a_thread([&] { backend->ZeroBlocks(*pool, {1}); });
+  on_a_thread([&] { EXPECT_EQ(backend->Prepare({}, *pool).status(), absl::OkStatus()); });
+  EXPECT_EQ(backend->status(), absl::OkStatus());
   EXPECT_NE(backend->info().memory, (*MakeCudaBackend({}))->info().memory);
 }
 
