@@ -108,6 +108,15 @@ not_found() { # FOLDERS: what the loader says of libraries that the programs lac
   LD_LIBRARY_PATH=$1 ldd "$PAGODA_PROGRAMS"/{bin,tests}/* 2>&1 | grep 'not found' || echo
 }
 
+# Libraries that the programs load by themselves, as far as the loader does not know them.
+not_known() {
+  local name known
+  known=$(ldconfig -p 2>/dev/null || true)
+  for name in libcublasLt.so.13 libnccl.so.2; do
+    [[ $known = *"$name"* ]] || echo "$name"
+  done
+}
+
 # Folders, joined by colons, of the libraries that the programs lack; libraries need others.
 find_libraries() {
   local found=$root/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} folders name folder before=
@@ -116,7 +125,7 @@ find_libraries() {
   mapfile -t folders < <(cuda_folders)
   while [ "$found" != "$before" ]; do
     before=$found
-    for name in $(not_found "$found" | awk '$2 == "=>" { print $1 }' | sort -u); do
+    for name in $(not_known) $(not_found "$found" | awk '$2 == "=>" { print $1 }' | sort -u); do
       for folder in "${folders[@]}"; do
         [ -e "$folder/$name" ] || continue
         [[ ":$found:" = *":$folder:"* ]] || found+=:$folder

@@ -55,8 +55,16 @@ absl::Status CublasLinear::Open() {
 absl::Status CublasLinear::ToStatus(cublasStatus_t status) const {
   if (status == CUBLAS_STATUS_SUCCESS) return absl::OkStatus();
   const std::string message = absl::StrCat("cuBLASLt: ", api_.GetStatusString(status));
-  if (status == CUBLAS_STATUS_NOT_SUPPORTED) return absl::UnimplementedError(message);
-  return absl::InternalError(message);
+  switch (status) {
+    case CUBLAS_STATUS_NOT_SUPPORTED:
+      return absl::UnimplementedError(message);
+    case CUBLAS_STATUS_ALLOC_FAILED:
+      return absl::ResourceExhaustedError(message);
+    case CUBLAS_STATUS_INVALID_VALUE:
+      return absl::InvalidArgumentError(message);
+    default:
+      return absl::InternalError(message);
+  }
 }
 
 void CublasLinear::Add(const PackedLinear& weight) {

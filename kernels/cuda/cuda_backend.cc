@@ -236,8 +236,7 @@ DeviceMemory CudaBackend::memory() const {
     return {};
   }
   const auto total = static_cast<uint64_t>(static_cast<double>(all) * options_.memory_utilization);
-  const uint64_t used = all - free;
-  return {.available = total > used ? total - used : 0, .total = total};
+  return {.available = total - std::min<uint64_t>(total, all - free), .total = total};
 }
 
 uint64_t CudaBackend::PoolMemory(const StepLimits& limits, uint64_t reserved) const {
@@ -257,7 +256,7 @@ absl::Status CudaBackend::Configure(const StepLimits& limits) {
   ASSIGN_OR_RETURN(transfers_, Noted(TransferQueue::Make()));
   has_token_.assign(limits.max_lanes, false);
   const EpochBytes bytes(limits, cublas_.get());
-  epoch_bytes_ = bytes.Sum();
+  epoch_bytes_ = 0;
   if (cublas_ != nullptr) {
     RETURN_IF_ERROR(Noted(cublas_->Reserve(limits.max_tokens, limits.max_logits_rows)));
   }
@@ -269,6 +268,7 @@ absl::Status CudaBackend::Configure(const StepLimits& limits) {
   for (auto& step : steps_) {
     ASSIGN_OR_RETURN(step, Noted(CudaStep::Make(limits, kSlots)));
   }
+  epoch_bytes_ = bytes.Sum();
   return absl::OkStatus();
 }
 
@@ -328,9 +328,10 @@ absl::Status CudaBackend::Run(PreparedStep& step,
                     .max_ctas = multiprocessors_ * kCtasPerMultiprocessor,
                     .cublas = cublas_.get()},
                    stream_.get());
-  RETURN_IF_ERROR(body(ops));
-  RETURN_IF_ERROR(Noted(ops.status()));
-  return Noted(own.Record(stream_));
+  absl::Status status = body(ops);
+  status.Update(Noted(ops.status()));
+  status.Update(Noted(own.Record(stream_)));  // after an error, too, there is work to wait for
+  return status;
 }
 
 absl::Status CudaBackend::Sample(PreparedStep& step,
@@ -344,15 +345,14 @@ absl::Status CudaBackend::Sample(PreparedStep& step,
     has_token_[row.lane] = true;
   }
   if (comm.rank() == 0 && !rows.empty()) {
-    CHECK_EQ(logits.rows, own.num_logits_rows());
-    CHECK(logits.dtype == DType::kF32);
+    CHECK(logits.rows == own.num_logits_rows() && logits.dtype == DType::kF32);
   }
   const SampleMemory memory = {.lane_tokens = lane_tokens_.data<int32_t>(),
                                .edited = edited_.data<float>()};
-  RETURN_IF_ERROR(Noted(own.Sample(logits, rows, memory, comm, stream_)));
-  RETURN_IF_ERROR(Noted(own.Record(stream_)));
-  if (watcher_.has_value()) watcher_->Watch(own.done());
-  return absl::OkStatus();
+  absl::Status status = Noted(own.Sample(logits, rows, memory, comm, stream_));
+  status.Update(Noted(own.Record(stream_)));
+  if (status.ok() && watcher_.has_value()) watcher_->Watch(own.done());
+  return status;
 }
 
 absl::StatusOr<const StepOutput*> CudaBackend::Collect(PreparedStep& step) {

@@ -47,19 +47,24 @@ class NcclRendezvous final : public Rendezvous {
 
 class StagedRendezvous final : public Rendezvous {
  public:
-  StagedRendezvous(std::unique_ptr<Rendezvous> host, size_t max_bytes, cudaStream_t stream)
-      : host_(std::move(host)), max_bytes_(max_bytes), stream_(stream) {}
+  StagedRendezvous(std::unique_ptr<Rendezvous> host,
+                   int device,
+                   size_t max_bytes,
+                   cudaStream_t stream)
+      : host_(std::move(host)), device_(device), max_bytes_(max_bytes), stream_(stream) {}
 
   const std::string& endpoint() const override { return host_->endpoint(); }
 
   absl::StatusOr<std::unique_ptr<Communicator>> Connect(
       absl::Span<const std::string> endpoints) override {
     ASSIGN_OR_RETURN(std::unique_ptr<Communicator> comm, host_->Connect(endpoints));
+    RETURN_IF_ERROR(ToStatus(cudaSetDevice(device_), "choosing the device"));
     return MakeStagedCommunicator(std::move(comm), max_bytes_, stream_);
   }
 
  private:
   const std::unique_ptr<Rendezvous> host_;
+  const int device_;
   const size_t max_bytes_;
   const cudaStream_t stream_;
 };
@@ -79,7 +84,7 @@ absl::StatusOr<std::unique_ptr<Rendezvous>> OpenCudaRendezvous(const CommOptions
   }
   if (!nccl) {
     ASSIGN_OR_RETURN(std::unique_ptr<Rendezvous> host, OpenRendezvous(options));
-    return std::make_unique<StagedRendezvous>(std::move(host), max_bytes, stream);
+    return std::make_unique<StagedRendezvous>(std::move(host), device, max_bytes, stream);
   }
   std::string text = "-";
   if (options.rank == 0) {

@@ -26,17 +26,20 @@ namespace {
 constexpr size_t kLargeBytes = size_t{256} << 10;
 constexpr int64_t kPartWords = 64;  // parts begin on so many
 const absl::Duration kLookEvery = absl::Milliseconds(100);
+// An operation is queued within less; a sleep is longer than it says.
+const absl::Duration kSpin = absl::Microseconds(300);
 const absl::Duration kPollEvery = absl::Microseconds(20);
 
 absl::Status Aborted() { return absl::CancelledError("communicator aborted"); }
 
 // Aborts within the limit, or ends the process: its stream would wait for ever.
-void AbortOrEnd(const NcclApi& api, ncclComm_t comm, absl::Duration limit) {
+void AbortOrEnd(const NcclApi& api, ncclComm_t comm, int device, absl::Duration limit) {
   if (comm == nullptr) return;
   Mutex mutex;
   CondVar changed;
   bool done = false;
   std::thread aborter([&] {
+    static_cast<void>(cudaSetDevice(device));
     static_cast<void>(api.CommAbort(comm));
     MutexLock lock(&mutex);
     done = true;
@@ -90,7 +93,12 @@ class NcclCommunicator final : public Communicator {
                       int root) override;
   absl::Status Broadcast(absl::Span<std::byte> data, int root) override;
 
-  void Abort() override { static_cast<void>(Fail(Aborted())); }
+  // Waits for nothing: the watchdog does what takes time.
+  void Abort() override ABSL_LOCKS_EXCLUDED(mutex_) {
+    MutexLock lock(&mutex_);
+    if (status_.ok()) status_ = Aborted();
+    changed_.SignalAll();
+  }
 
  private:
   // A part of the words, for each rank one.
@@ -122,11 +130,15 @@ class NcclCommunicator final : public Communicator {
 
   ncclResult_t SendBytes(const void* data, size_t bytes, int peer, ncclComm_t comm) const {
     if (bytes == 0) return ncclSuccess;
-    return api_.Send(data, bytes, ncclUint8, peer, comm, options_.stream);
+    return Begun(api_.Send(data, bytes, ncclUint8, peer, comm, options_.stream));
   }
   ncclResult_t ReceiveBytes(void* data, size_t bytes, int peer, ncclComm_t comm) const {
     if (bytes == 0) return ncclSuccess;
-    return api_.Recv(data, bytes, ncclUint8, peer, comm, options_.stream);
+    return Begun(api_.Recv(data, bytes, ncclUint8, peer, comm, options_.stream));
+  }
+  // Inside of a group the next call may follow at once.
+  static ncclResult_t Begun(ncclResult_t result) {
+    return result == ncclInProgress ? ncclSuccess : result;
   }
 
   const NcclApi& api_;
@@ -192,7 +204,7 @@ absl::Status NcclCommunicator::Fail(absl::Status status) {
     comm = std::exchange(comm_, nullptr);
     status = status_;
   }
-  AbortOrEnd(api_, comm, options_.abort_timeout);
+  AbortOrEnd(api_, comm, options_.device, options_.abort_timeout);
   return status;
 }
 
@@ -217,6 +229,7 @@ absl::Status NcclCommunicator::Queue(absl::FunctionRef<ncclResult_t(ncclComm_t c
 }
 
 absl::Status NcclCommunicator::Settle(absl::Time deadline) {
+  const absl::Time soon = RealClock()->Now() + kSpin;
   while (true) {
     absl::Status failed;
     {
@@ -232,27 +245,32 @@ absl::Status NcclCommunicator::Settle(absl::Time deadline) {
       }
     }
     if (!failed.ok()) return Fail(failed);
-    absl::SleepFor(kPollEvery);  // NCCL has nothing that one could wait for
+    // NCCL has nothing that one could wait for.
+    if (RealClock()->Now() < soon) {
+      std::this_thread::yield();
+    } else {
+      absl::SleepFor(kPollEvery);
+    }
   }
 }
 
 void NcclCommunicator::Watch() {
   static_cast<void>(cudaSetDevice(options_.device));
-  MutexLock lock(&mutex_);
-  while (!ending_ && status_.ok()) {
-    if (!queued_) {
-      changed_.Wait(&mutex_);
-      continue;
+  absl::Status found;
+  {
+    MutexLock lock(&mutex_);
+    while (!ending_) {
+      found = status_;
+      if (found.ok() && queued_) found = Look();
+      if (!found.ok()) break;
+      if (queued_) {
+        changed_.WaitUntil(&mutex_, std::min(deadline_, RealClock()->Now() + kLookEvery));
+      } else {
+        changed_.Wait(&mutex_);
+      }
     }
-    absl::Status found = Look();
-    if (!found.ok()) {
-      mutex_.Unlock();
-      static_cast<void>(Fail(std::move(found)));
-      mutex_.Lock();
-      return;
-    }
-    changed_.WaitUntil(&mutex_, std::min(deadline_, RealClock()->Now() + kLookEvery));
   }
+  if (!found.ok()) static_cast<void>(Fail(std::move(found)));
 }
 
 absl::Status NcclCommunicator::Look() {

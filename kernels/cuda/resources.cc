@@ -7,7 +7,7 @@
 namespace pagoda::cuda {
 
 absl::StatusOr<DeviceBuffer> DeviceBuffer::Make(size_t bytes) {
-  DeviceBuffer buffer;
+  DeviceBuffer buffer;  // of this thread's device
   if (bytes == 0) return buffer;
   void* data = nullptr;
   RETURN_IF_ERROR(ToStatus(cudaMalloc(&data, bytes),

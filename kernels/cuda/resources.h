@@ -1,5 +1,5 @@
 // Owners of what a device lends: memory, streams, events. Made at start, never in a step. The end
-// of an owner waits for the work that uses it.
+// of an owner waits for the work that uses it, and leaves the thread at the owner's device.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -12,13 +12,20 @@
 
 namespace pagoda::cuda {
 
-// Calls `kRelease` on what it owns.
+// Calls `kRelease` on what it owns, on the device of the thread that made it: any other would be
+// woken, and its memory taken, by the call.
 template <auto kRelease>
-struct Release {
+class Release {
+ public:
+  Release() { static_cast<void>(cudaGetDevice(&device_)); }
   template <class T>
   void operator()(T* owned) const {
+    static_cast<void>(cudaSetDevice(device_));
     static_cast<void>(kRelease(owned));  // a device that is lost has nothing to give back
   }
+
+ private:
+  int device_ = 0;
 };
 
 // Bytes of device memory, aligned to 256. Fresh memory is undefined.

@@ -32,7 +32,8 @@ class GpuTest(unittest.TestCase):
     def edit_script(self, edits):
         """The bundle's script, which sees neither this machine's device nor its CUDA."""
         text = SCRIPT.read_text()
-        hidden = {"/dev/nvidiactl": str(self.bundle / "device"), "/usr/local/cuda": "/nowhere"}
+        hidden = {"/dev/nvidiactl": str(self.bundle / "device"), "/usr/local/cuda": "/nowhere",
+                  "ldconfig -p": "true"}
         for old, new in (hidden | edits).items():
             self.assertIn(old, text)
             text = text.replace(old, new)
@@ -154,6 +155,15 @@ class GpuTest(unittest.TestCase):
         run, _ = self.run_script("memcheck", PAGODA_GPU_PROGRAMS="other")
         self.assertEqual(run.returncode, 1, "nothing passed")
         self.assertIn("--quick", (self.bundle / "out.logs/bench.log").read_text())
+
+    def test_libraries_that_the_programs_load_themselves_are_found(self):
+        self.device("")
+        self.write("cuda/lib64/libnccl.so.2", "")
+        self.program("bin/cuda_bench", 'echo "folders $LD_LIBRARY_PATH"\n' + BENCH)
+        run, _ = self.run_script("bench", CUDA_HOME=str(self.bundle / "cuda"))
+        self.assertEqual(run.returncode, 0, run.stdout)
+        log = next((self.bundle / "results").glob("*.logs")) / "bench.log"
+        self.assertIn(f":{self.bundle}/cuda/lib64", log.read_text().splitlines()[0])
 
     def test_figures_of_an_earlier_run_are_not_in_the_results(self):
         self.device("")

@@ -97,12 +97,17 @@ std::vector<Decoder::Buffer> Decoder::Buffers(const StepLimits& limits) const {
 
 uint64_t Decoder::ActivationBytes(const StepLimits& limits) const {
   constexpr int64_t kRowPadding = 64;  // elements at most, of any backend
-  uint64_t bytes = 0;
+  uint64_t bytes = 0, largest = 0;
   for (const Buffer& buffer : Buffers(limits)) {
-    bytes +=
+    const uint64_t more =
         static_cast<uint64_t>(buffer.rows * (buffer.cols + kRowPadding)) * DTypeSize(buffer.dtype);
+    bytes += more;
+    largest = std::max(largest, more);
   }
-  return bytes;
+  // What comes from other ranks is held beside what goes to them.
+  if (group_size() > 1) bytes += largest;
+  if (rope_ != nullptr && rope_->max_position() >= limits.max_model_len) return bytes;
+  return bytes + sizeof(float) * limits.max_model_len * model_.config.head_dim;
 }
 
 absl::Status Decoder::Forward(LayerOps& ops,

@@ -34,7 +34,7 @@ class Decoder {
   // max_model_len is beyond the model's.
   absl::Status Configure(const StepLimits& limits);
 
-  // Of Configure's buffers within `limits`, on the backend, at most.
+  // That Configure and an exchange between ranks will take of the backend, at most.
   uint64_t ActivationBytes(const StepLimits& limits) const;
 
   // The body of Backend::Run for one step over `pool`: `rows` tokens, `logits_rows` rows of logits.

@@ -214,7 +214,8 @@ TEST(NcclRendezvous, GivesUpOnARankThatDoesNotCome) {
                                  .size = 2,
                                  .stream = stream.get(),
                                  .max_bytes = 1024,
-                                 .connect_timeout = absl::Milliseconds(50)});
+                                 .connect_timeout = absl::Milliseconds(50),
+                                 .abort_timeout = absl::Seconds(60)});
   EXPECT_EQ(comm.status().code(), absl::StatusCode::kDeadlineExceeded) << comm.status();
 }
 

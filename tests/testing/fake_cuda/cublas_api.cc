@@ -86,6 +86,8 @@ const char* cublasLtGetStatusString(cublasStatus_t status) {
   switch (status) {
     case CUBLAS_STATUS_SUCCESS:
       return "success";
+    case CUBLAS_STATUS_ALLOC_FAILED:
+      return "no memory";
     case CUBLAS_STATUS_INVALID_VALUE:
       return "an invalid value";
     case CUBLAS_STATUS_EXECUTION_FAILED:

@@ -35,6 +35,11 @@ cudaError_t cudaGetDeviceCount(int* count) {
   return cudaSuccess;
 }
 
+cudaError_t cudaGetDevice(int* device) {
+  *device = Runtime::device();
+  return cudaSuccess;
+}
+
 cudaError_t cudaSetDevice(int device) {
   if (device < 0 || device >= pagoda::fake_cuda::device_count) return cudaErrorInvalidDevice;
   Runtime::set_device(device);
