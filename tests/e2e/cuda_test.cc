@@ -160,23 +160,21 @@ TEST_F(CudaWorkerTest, IsNearTheCpuInBf16) {
 
 // Ranks of NCCL have a device each; through the host they may share one.
 TEST_F(CudaWorkerTest, SeveralRanksGiveTheTokensOfOne) {
-  for (const char* dtype : {"bfloat16", "float32"}) {
-    const auto requests = Requests(6, 1);
-    const Results one = Ask(CudaPrograms(), dtype, requests);
-    for (const char* ranks : {"2", "4"}) {
-      ExpectSame(Ask(CudaPrograms(),
-                     dtype,
-                     requests,
-                     {"--comm-backend=local", std::string("--tensor-parallel-size=") + ranks}),
-                 one);
-    }
+  const auto requests = Requests(5, 1);
+  const Results one = Ask(CudaPrograms(), "bfloat16", requests);
+  for (const char* ranks : {"2", "4"}) {
+    ExpectSame(Ask(CudaPrograms(),
+                   "bfloat16",
+                   requests,
+                   {"--comm-backend=local", std::string("--tensor-parallel-size=") + ranks}),
+               one);
   }
 }
 
 TEST_F(CudaWorkerTest, RanksWithADeviceEachMeetThroughNcclAgainAfterOneIsKilled) {
   if (!Has(kFakeWorker) && !std::filesystem::exists("/dev/nvidia1")) GTEST_SKIP() << "needs 2 GPUs";
   setenv("PAGODA_FAKE_CUDA_DEVICES", "2", 1);
-  const auto requests = Requests(12, 1);
+  const auto requests = Requests(8, 1);
   const Results one = Ask(CudaPrograms(), "bfloat16", requests);
   Serve serve({"--kv-cache-memory-bytes=8MiB", "--tensor-parallel-size=2"}, kModel, CudaPrograms());
   const pid_t victim = serve.worker(1, 1);
