@@ -14,9 +14,9 @@ namespace pagoda::cuda {
 namespace {
 
 constexpr size_t kWorkspace = size_t{32} << 20;  // what NVIDIA names for Hopper
-constexpr int32_t kAlignment = 128;              // elements
+constexpr int64_t kAlignment = 128;              // elements
 
-int64_t Stride(int32_t columns) { return (columns + kAlignment - 1) / kAlignment * kAlignment; }
+int64_t Stride(int64_t columns) { return (columns + kAlignment - 1) / kAlignment * kAlignment; }
 
 }  // namespace
 

@@ -337,7 +337,7 @@ absl::Status WorkerService::ServePlans(StepsCall* call) {
       hashes.pop_front();
       continue;
     }
-    const absl::Status status = SetStepping(true);
+    absl::Status status = SetStepping(true);
     stopping = !status.ok();
     if (stopping && pending == 0) return status;
     if (stopping) continue;
