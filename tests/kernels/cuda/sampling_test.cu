@@ -203,9 +203,10 @@ TEST(SamplingOnADevice, NoEditIsLostAndBiasesComeAfterPenalties) {
     sampling.Add(i, {.presence_penalty = 10}).output = but_one[i];
     sampling.Add(i, {}).banned = but_one[i];
   }
-  // 1 / 10 + 5 wins over 1 / 10 + 1; (1 + 5) / 10 would not.
+  // 1 / 10 + 5 wins over 1 / 10 + 1; (1 + 5) / 10 would not. Token 512 is penalised by the thread
+  // that adds the biases, so in any case before.
   std::vector<std::vector<LogitBias>> biases;
-  for (const int32_t id : lone) biases.push_back({{700, 1}, {id, 2}, {id, 3}});
+  for (const int32_t id : lone) biases.push_back({{512, 1}, {id, 2}, {id, 3}});
   for (const std::vector<LogitBias>& bias : biases) {
     SampleRow& row = sampling.Add(4, {.repetition_penalty = 10});
     row.prompt = all;
