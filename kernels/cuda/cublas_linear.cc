@@ -22,7 +22,7 @@ int64_t Stride(int64_t columns) { return (columns + kAlignment - 1) / kAlignment
 
 absl::StatusOr<std::unique_ptr<CublasLinear>> CublasLinear::Make() {
   ASSIGN_OR_RETURN(const CublasApi* const api, LoadCublas());
-  std::unique_ptr<CublasLinear> linear(new CublasLinear(*api));
+  auto linear = std::make_unique<CublasLinear>(*api);
   RETURN_IF_ERROR(linear->Open());
   return linear;
 }

@@ -21,6 +21,13 @@ class CublasLinear {
   // FAILED_PRECONDITION without cuBLASLt.
   static absl::StatusOr<std::unique_ptr<CublasLinear>> Make();
 
+  // Make opens it.
+  explicit CublasLinear(const CublasApi& api)
+      : api_(api),
+        handle_(nullptr, {&api}),
+        multiply_(nullptr, {&api}),
+        preference_(nullptr, {&api}) {}
+
   // A weight that will be used. REQUIRES: bf16, one slice.
   void Add(const PackedLinear& weight);
   // Device bytes that Reserve takes for steps of so many tokens and rows of logits.
@@ -53,12 +60,6 @@ class CublasLinear {
   };
   // Weight columns, depth, k; rows; strides of x and y.
   using Shape = std::tuple<int32_t, int32_t, int32_t, int32_t, int64_t, int64_t>;
-
-  explicit CublasLinear(const CublasApi& api)
-      : api_(api),
-        handle_(nullptr, {&api}),
-        multiply_(nullptr, {&api}),
-        preference_(nullptr, {&api}) {}
 
   absl::Status Open();
   absl::StatusOr<Layout> MakeLayout(cudaDataType type, uint64_t rows, uint64_t columns, int64_t ld);

@@ -21,7 +21,7 @@ namespace pagoda::cuda {
 
 struct NcclOptions {
   int rank = 0;
-  int size = 2;  // 2, 4 or 8
+  int size = 2;  // 1, 2, 4 or 8
   int device = 0;
   cudaStream_t stream = nullptr;  // outlives the communicator
   size_t max_bytes = 0;           // of an operation's buffer

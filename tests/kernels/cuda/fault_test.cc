@@ -11,26 +11,18 @@
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/nccl_communicator.h"
 #include "tests/kernels/cuda/device_array.h"
+#include "tests/kernels/cuda/small_epoch.h"
 #include "tests/testing/fake_cuda/nccl_comm.h"
 #include "tests/testing/fake_cuda/runtime.h"
 
 namespace pagoda::cuda {
 namespace {
 
-constexpr KvLayout kLayout = {.num_layers = 1, .num_kv_heads = 1, .head_dim = 64, .block_size = 8};
-constexpr StepLimits kLimits = {.max_tokens = 8,
-                                .max_lanes = 2,
-                                .max_logits_rows = 2,
-                                .max_sample_rows = 2,
-                                .max_model_len = 64,
-                                .vocab_size = 32,
-                                .head_dim = 64};
-
 TEST(LostDevice, IsKeptAsTheBackendsStatus) {
   {
     const auto backend = *MakeCudaBackend({});
-    ASSERT_EQ(backend->Configure(kLimits), absl::OkStatus());
-    const auto pool = *backend->MakeKvPool(kLayout, 4);
+    ASSERT_EQ(backend->Configure(kSmallLimits), absl::OkStatus());
+    const auto pool = *backend->MakeKvPool(kSmallLayout, 4);
     EXPECT_EQ(backend->status(), absl::OkStatus());
     // What is wrong with a request is none of the device's faults.
     EXPECT_FALSE(backend->NewActivation(DType::kF32, 0, 1).ok());
@@ -52,8 +44,8 @@ TEST(SeveralDevices, AnyThreadReachesTheBackendsOwn) {
   ASSERT_CUDA(cudaSetDevice(0));
   const auto on_a_thread = [](const std::function<void()>& call) { std::thread(call).join(); };
   std::unique_ptr<KvPool> pool;
-  on_a_thread([&] { ASSERT_EQ(backend->Configure(kLimits), absl::OkStatus()); });
-  on_a_thread([&] { pool = *backend->MakeKvPool(kLayout, 4); });
+  on_a_thread([&] { ASSERT_EQ(backend->Configure(kSmallLimits), absl::OkStatus()); });
+  on_a_thread([&] { pool = *backend->MakeKvPool(kSmallLayout, 4); });
   on_a_thread([&] { backend->SetLaneToken(0, 1); });
   on_a_thread([&] { backend->CopyLaneToken(0, 1); });
   on_a_thread([&] { backend->CopyBlocks(*pool, {{1, 2}}); });

@@ -9,38 +9,31 @@
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/transfer_queue.h"
 #include "tests/kernels/cuda/device_array.h"
+#include "tests/kernels/cuda/small_epoch.h"
 
 namespace pagoda::cuda {
 namespace {
 
 constexpr int32_t kBlocks = 12;
-constexpr KvLayout kLayout = {.num_layers = 2, .num_kv_heads = 1, .head_dim = 64, .block_size = 8};
-constexpr StepLimits kLimits = {.max_tokens = 8,
-                                .max_lanes = 2,
-                                .max_logits_rows = 2,
-                                .max_sample_rows = 2,
-                                .max_model_len = 64,
-                                .vocab_size = 32,
-                                .head_dim = 64};
 using Bytes = std::vector<std::byte>;
 
 class TransferTest : public ::testing::Test {
  protected:
   TransferTest() {
-    CHECK_OK(backend_->Configure(kLimits));
-    pool_ = *backend_->MakeKvPool(kLayout, kBlocks);
-    host_ = *backend_->MakeHostKvPool(kLayout, kBlocks);
+    CHECK_OK(backend_->Configure(kSmallLimits));
+    pool_ = *backend_->MakeKvPool(kSmallLayout, kBlocks);
+    host_ = *backend_->MakeHostKvPool(kSmallLayout, kBlocks);
     FinishAll();  // the pool is cleared
     for (int32_t id = 0; id < kBlocks; ++id) Fill(id);
   }
 
   // What a block of the device holds at first.
   static Bytes Content(int32_t id) {
-    Bytes bytes(kLayout.BlockBytes());
+    Bytes bytes(kSmallLayout.BlockBytes());
     for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = std::byte(id * 17 + i % 251 + 1);
     return bytes;
   }
-  static Bytes Zeros() { return Bytes(kLayout.BlockBytes()); }
+  static Bytes Zeros() { return Bytes(kSmallLayout.BlockBytes()); }
 
   void Fill(int32_t id) {
     const Bytes bytes = Content(id);
@@ -52,7 +45,7 @@ class TransferTest : public ::testing::Test {
     ASSERT_CUDA(cudaStreamSynchronize(stream_.get()));
   }
   Bytes OnDevice(int32_t id) {
-    Bytes bytes(kLayout.BlockBytes());
+    Bytes bytes(kSmallLayout.BlockBytes());
     CHECK_EQ(cudaMemcpyAsync(bytes.data(),
                              pool_->block(id),
                              bytes.size(),
@@ -64,7 +57,7 @@ class TransferTest : public ::testing::Test {
   }
   Bytes OnHost(int32_t id) {
     const auto* const block = static_cast<const std::byte*>(host_->block(id));
-    return Bytes(block, block + kLayout.BlockBytes());
+    return Bytes(block, block + kSmallLayout.BlockBytes());
   }
 
   void Out(const std::vector<BlockCopy>& copies) {
@@ -152,7 +145,7 @@ TEST_F(TransferTest, TooManyAtATimeAreRefusedAndNoneIsLost) {
 
 TEST_F(TransferTest, TheNextEpochCountsFromNothing) {
   Out({{1, 1}});
-  ASSERT_EQ(backend_->Configure(kLimits), absl::OkStatus());
+  ASSERT_EQ(backend_->Configure(kSmallLimits), absl::OkStatus());
   EXPECT_EQ(Finished(), 0);
 }
 
